@@ -1,0 +1,126 @@
+//! The file under a recording: it grows under a `.part` name and gets its own when it is whole.
+
+use crate::error::{Error, Result};
+use rustix::fs::{CWD, RenameFlags, renameat_with};
+use std::ffi::OsString;
+use std::fs::{File, OpenOptions};
+use std::io::{IoSlice, Write};
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+
+/// What a recording needs of the place that it goes to.
+pub trait Disk: Send {
+    /// Appends the pieces, in order and completely.
+    ///
+    /// # Errors
+    /// `Disk` with the path and the system's reason.
+    fn append(&mut self, pieces: &mut [IoSlice<'_>]) -> Result<()>;
+
+    /// Overwrites bytes that were appended before.
+    ///
+    /// # Errors
+    /// `Disk` with the path and the system's reason.
+    fn patch(&mut self, at: u64, bytes: &[u8]) -> Result<()>;
+
+    /// Makes durable what was written.
+    ///
+    /// # Errors
+    /// `Disk` with the path and the system's reason.
+    fn sync(&mut self) -> Result<()>;
+
+    /// Gives the whole file its own name.
+    ///
+    /// # Errors
+    /// `Disk` when the name is taken meanwhile; the data stay under the `.part` name.
+    fn publish(&mut self) -> Result<()>;
+}
+
+/// A file on disk that is being recorded. Dropped without a byte in it, it leaves nothing behind.
+#[derive(Debug)]
+pub struct PartFile {
+    file: File,
+    part: PathBuf,
+    path: PathBuf,
+    bytes: u64,
+}
+
+/// The name under which the file at `path` grows.
+#[must_use]
+pub fn part_path(path: &Path) -> PathBuf {
+    let mut name = OsString::from(path);
+    name.push(".part");
+    PathBuf::from(name)
+}
+
+impl PartFile {
+    /// Creates the file that will be `path`.
+    ///
+    /// # Errors
+    /// `Disk` when it, or its `.part`, is there already or cannot be created.
+    pub fn create(path: &Path) -> Result<Self> {
+        if path.exists() {
+            return Err(Error::Disk(format!("{} exists and is not overwritten", path.display())));
+        }
+        let part = part_path(path);
+        let file = OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .open(&part)
+            .map_err(|cause| Error::disk("cannot create", &part, &cause))?;
+        Ok(Self { file, part, path: path.to_owned(), bytes: 0 })
+    }
+
+    fn failed(&self, what: &str, cause: &std::io::Error) -> Error {
+        Error::disk(what, &self.part, cause)
+    }
+}
+
+impl Disk for PartFile {
+    fn append(&mut self, mut pieces: &mut [IoSlice<'_>]) -> Result<()> {
+        while !pieces.is_empty() {
+            match self.file.write_vectored(pieces) {
+                Ok(0) => {
+                    let cause = std::io::ErrorKind::WriteZero.into();
+                    return Err(self.failed("cannot write", &cause));
+                }
+                Ok(written) => {
+                    self.bytes += written as u64;
+                    IoSlice::advance_slices(&mut pieces, written);
+                }
+                Err(cause) if cause.kind() == std::io::ErrorKind::Interrupted => {}
+                Err(cause) => return Err(self.failed("cannot write", &cause)),
+            }
+        }
+        Ok(())
+    }
+
+    fn patch(&mut self, at: u64, bytes: &[u8]) -> Result<()> {
+        self.file.write_all_at(bytes, at).map_err(|cause| self.failed("cannot write", &cause))
+    }
+
+    fn sync(&mut self) -> Result<()> {
+        self.file.sync_data().map_err(|cause| self.failed("cannot make durable", &cause))
+    }
+
+    fn publish(&mut self) -> Result<()> {
+        // NOREPLACE: a file that took the name while we recorded is somebody's and stays.
+        renameat_with(CWD, &self.part, CWD, &self.path, RenameFlags::NOREPLACE)
+            .map_err(|cause| self.failed("cannot give its name to", &cause.into()))?;
+        let folder = match self.path.parent() {
+            Some(parent) if !parent.as_os_str().is_empty() => parent,
+            _ => Path::new("."),
+        };
+        File::open(folder)
+            .and_then(|folder| folder.sync_all())
+            .map_err(|cause| Error::disk("cannot make durable", folder, &cause))
+    }
+}
+
+impl Drop for PartFile {
+    fn drop(&mut self) {
+        if self.bytes == 0 {
+            // Nothing was recorded; a name that cannot be removed harms nobody.
+            let _ = std::fs::remove_file(&self.part);
+        }
+    }
+}

@@ -1,0 +1,154 @@
+//! One device's file: clusters of frames through the muxer onto the disk.
+
+use crate::clock::Clock;
+use crate::error::{Error, Result};
+use crate::frame::{Frame, TrackName};
+use crate::record::disk::Disk;
+use genlock_formats::k4a::{self, Configuration};
+use genlock_formats::mkv::{Block, ClusterLayout, Muxer, Payload};
+use std::io::IoSlice;
+
+/// Frames in one cluster at most. A window of 32 ms holds about ten; more are spread over clusters.
+pub const CLUSTER_FRAMES_MAX: usize = 64;
+
+/// Bytes of one IMU sample in the file.
+const IMU_SAMPLE_BYTES: usize = 40;
+
+/// How often what was written is made durable: what a power cut can cost.
+const SYNC_EVERY_NS: u64 = 1_000_000_000;
+
+/// What a file says about itself before the first frame.
+#[derive(Debug, Clone)]
+pub struct About {
+    /// Modes, sync and tracks. The start offset is set from the first frame.
+    pub configuration: Configuration,
+    /// Serial, firmware, calibration.
+    pub device: k4a::Device,
+    /// Program, date and the seed of the UIDs.
+    pub written: k4a::About,
+}
+
+/// A recording that grows on a disk. Nothing is written before the first frame: the front of the file
+/// holds the time of the first frame, and a file without frames would open nowhere.
+pub struct RecordingFile {
+    about: About,
+    disk: Box<dyn Disk>,
+    muxer: Option<Muxer>,
+    layout: ClusterLayout,
+    offset_us: u64,
+    bytes: u64,
+    clock: Clock,
+    synced_ns: u64,
+}
+
+impl RecordingFile {
+    /// A recording on `disk`.
+    #[must_use]
+    pub fn new(about: About, disk: Box<dyn Disk>, clock: Clock) -> Self {
+        let synced_ns = clock.now_ns();
+        Self {
+            about,
+            disk,
+            muxer: None,
+            layout: ClusterLayout::default(),
+            offset_us: 0,
+            bytes: 0,
+            clock,
+            synced_ns,
+        }
+    }
+
+    /// Bytes written so far.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// Appends one cluster of at most [`CLUSTER_FRAMES_MAX`] frames, sorted by time.
+    ///
+    /// # Errors
+    /// `Disk` when the bytes cannot be written.
+    pub fn append<'a>(&mut self, frames: impl Iterator<Item = &'a Frame>) -> Result<()> {
+        let mut blocks = [Block::EMPTY; CLUSTER_FRAMES_MAX];
+        let mut count = 0;
+        for (block, frame) in blocks.iter_mut().zip(frames) {
+            if self.muxer.is_none() {
+                self.begin(frame.stamp_us)?;
+            }
+            *block = self.block(frame);
+            count += 1;
+        }
+        let (blocks, Some(muxer)) = (&blocks[..count], &mut self.muxer) else { return Ok(()) };
+        muxer.cluster(blocks, &mut self.layout).map_err(|cause| {
+            Error::Disk(format!("a frame does not fit the file's format: {cause}"))
+        })?;
+        let mut pieces = [IoSlice::new(&[]); 2 * CLUSTER_FRAMES_MAX + 1];
+        let mut used = 0;
+        for (piece, bytes) in pieces.iter_mut().zip(self.layout.pieces(blocks)) {
+            *piece = IoSlice::new(bytes);
+            used += 1;
+        }
+        self.disk.append(&mut pieces[..used])?;
+        self.bytes += self.layout.len();
+        self.sync_in_time()
+    }
+
+    /// Closes the file: cues, sizes and duration; makes it durable and gives it its name.
+    ///
+    /// # Errors
+    /// `Disk` when that cannot be done, or when no frame was ever written.
+    pub fn finish(&mut self) -> Result<()> {
+        let Some(muxer) = self.muxer.take() else {
+            return Err(Error::Device("no frame to record arrived".to_owned()));
+        };
+        let finish = muxer.finish();
+        self.disk.append(&mut [IoSlice::new(&finish.append)])?;
+        self.bytes += finish.append.len() as u64;
+        // What the front will point at must be on the disk before the front says so.
+        self.disk.sync()?;
+        for patch in &finish.patches {
+            self.disk.patch(patch.at, &patch.bytes)?;
+        }
+        self.disk.sync()?;
+        self.disk.publish()
+    }
+
+    fn begin(&mut self, first_us: u64) -> Result<()> {
+        self.offset_us = k4a::split_start_offset(first_us);
+        let mut configuration = self.about.configuration.clone();
+        configuration.start_offset_ns = self.offset_us * 1000;
+        let header = k4a::header(&configuration, Some(&self.about.device), &self.about.written);
+        let (muxer, front) = Muxer::new(&header);
+        self.disk.append(&mut [IoSlice::new(&front)])?;
+        self.bytes += front.len() as u64;
+        self.muxer = Some(muxer);
+        Ok(())
+    }
+
+    fn block<'a>(&self, frame: &'a Frame) -> Block<'a> {
+        let number = k4a::track_number(&self.about.configuration, frame.track);
+        let payload = match frame.track {
+            TrackName::Imu => Payload::Laced {
+                bytes: &frame.buf,
+                frame_bytes: IMU_SAMPLE_BYTES,
+                duration_ticks: frame.last_us - frame.stamp_us + 1,
+            },
+            TrackName::Color | TrackName::Depth | TrackName::Ir => Payload::Frame(&frame.buf),
+        };
+        // The muxer refuses track 0, so a frame of a track that the file lacks is an error there.
+        Block {
+            track: number.unwrap_or(0),
+            time_ticks: frame.stamp_us.saturating_sub(self.offset_us),
+            payload,
+        }
+    }
+
+    fn sync_in_time(&mut self) -> Result<()> {
+        let now_ns = self.clock.now_ns();
+        if now_ns.saturating_sub(self.synced_ns) >= SYNC_EVERY_NS {
+            self.disk.sync()?;
+            self.synced_ns = now_ns;
+        }
+        Ok(())
+    }
+}

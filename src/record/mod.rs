@@ -1,0 +1,27 @@
+//! Takes: from the devices of a rig to files on disk.
+
+mod cameras;
+mod counters;
+mod disk;
+mod encode;
+mod file;
+mod ledger;
+mod output;
+mod recorder;
+mod run;
+mod status;
+mod summary;
+mod take;
+mod window;
+
+pub use cameras::Cameras;
+pub use counters::Counters;
+pub use disk::{Disk, PartFile, part_path};
+pub use encode::{Encoder, swap_bytes};
+pub use file::{About, RecordingFile};
+pub use ledger::Missing;
+pub use output::Place;
+pub use recorder::{Lanes, Recorder, Report};
+pub use run::{Outcome, run};
+pub use status::{DeviceStatus, Status};
+pub use take::{Member, Recorded, Stages, Surroundings, Take};

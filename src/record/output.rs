@@ -1,0 +1,91 @@
+//! Where a take goes: one file, or a folder with a file for each device and `take.toml`.
+
+use crate::config::Output;
+use crate::error::{Error, Result};
+use crate::record::disk::{Disk, PartFile};
+use genlock_formats::take::Take as TakeFile;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Where a take goes. Dropped before the take was concluded, it removes the folders that it made, as far as
+/// they are empty.
+#[derive(Debug)]
+pub struct Place {
+    output: Output,
+    /// Folders that were not there, outermost first.
+    made: Vec<PathBuf>,
+}
+
+impl Place {
+    /// Makes the folder of a take, with the folders above it.
+    ///
+    /// # Errors
+    /// `Disk` when it cannot be made; `Usage` when it is there already.
+    pub fn create(output: &Output) -> Result<Self> {
+        let mut place = Self { output: output.clone(), made: Vec::new() };
+        if let Output::Folder(folder) = output {
+            let missing: Vec<_> = folder.ancestors().take_while(|path| is_missing(path)).collect();
+            for path in missing.into_iter().rev() {
+                fs::create_dir(path).map_err(|cause| Error::disk("cannot create", path, &cause))?;
+                place.made.push(path.to_owned());
+            }
+            if place.made.is_empty() {
+                let folder = folder.display();
+                return Err(Error::Usage(format!("{folder} exists and is not overwritten")));
+            }
+        }
+        Ok(place)
+    }
+
+    /// The file of the device with `serial`.
+    ///
+    /// # Errors
+    /// `Disk` when it cannot be created.
+    pub fn file(&self, serial: &str) -> Result<Box<dyn Disk>> {
+        let path = match &self.output {
+            Output::File(path) => path.clone(),
+            Output::Folder(folder) => folder.join(file_name(serial)),
+        };
+        Ok(Box::new(PartFile::create(&path)?))
+    }
+
+    /// Writes `take.toml`, whole or not at all, and makes it durable. A single file has none.
+    ///
+    /// # Errors
+    /// `Disk` when it cannot be written; the recordings are whole all the same.
+    pub fn conclude(&self, take: &TakeFile) -> Result<()> {
+        let Output::Folder(folder) = &self.output else { return Ok(()) };
+        let (part, path) = (folder.join("take.toml.part"), folder.join("take.toml"));
+        let text = take.to_toml();
+        let write = || -> std::io::Result<()> {
+            fs::write(&part, text)?;
+            fs::File::open(&part)?.sync_all()?;
+            fs::rename(&part, &path)?;
+            fs::File::open(folder)?.sync_all()
+        };
+        write().map_err(|cause| Error::disk("cannot write", &path, &cause))
+    }
+}
+
+/// The name of a device's file within a take.
+#[must_use]
+pub fn file_name(serial: &str) -> String {
+    // A serial is printable ASCII (usb-protocol.md 3.3), but what names a file must not name a folder.
+    let safe = serial.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' });
+    format!("{}.mkv", safe.collect::<String>())
+}
+
+fn is_missing(path: &Path) -> bool {
+    !path.as_os_str().is_empty() && !path.exists()
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        for folder in self.made.iter().rev() {
+            // Only an empty folder goes; one with a take in it stays, and so do those above it.
+            if fs::remove_dir(folder).is_err() {
+                break;
+            }
+        }
+    }
+}
