@@ -1,1 +1,227 @@
-//! `take.toml`: what a take is, in words that a person can read.
+//! `take.toml`: what a take is, in words that a person can read. Written last, so a take that has one is
+//! complete. docs/take.md describes it.
+
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::fmt;
+
+/// The version of `take.toml` that this crate writes, and the newest that it reads.
+pub const FORMAT: u32 = 1;
+
+/// A take.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Take {
+    /// Version of this file's form.
+    pub format: u32,
+    /// Version of genlock that recorded the take.
+    pub genlock: String,
+    /// When recording began: RFC 3339, UTC, the host's clock.
+    pub started: String,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// What ended it before its time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// Triggers asked for; absent when the take was to run until stopped.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub triggers_asked: Option<u64>,
+    /// The devices, in order of their serials.
+    #[serde(default, rename = "device")]
+    pub devices: Vec<Device>,
+}
+
+/// How a take ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Outcome {
+    /// Every expected frame is there.
+    Whole,
+    /// It ran its time; some frames are missing and listed.
+    Losses,
+    /// Something ended it before its time.
+    Failed,
+}
+
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Whole => "whole",
+            Self::Losses => "losses",
+            Self::Failed => "failed",
+        })
+    }
+}
+
+/// One device of a take.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Device {
+    /// Serial number.
+    pub serial: String,
+    /// File name within the take; absent when nothing was recorded.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub file: Option<String>,
+    /// `standalone`, `master` or `subordinate`.
+    pub role: String,
+    /// Color mode as in the file's tag, or `OFF`.
+    pub color_mode: String,
+    /// Depth mode as in the file's tag, or `OFF`.
+    pub depth_mode: String,
+    /// Triggers per second.
+    pub rate: u32,
+    /// Whether the IMU is recorded.
+    pub imu: bool,
+    /// First trigger of the take, counted from the reset of the device's clock.
+    pub first_trigger: u64,
+    /// Triggers of the take.
+    pub trigger_count: u64,
+    /// Bytes of the file.
+    pub bytes: u64,
+    /// How depth follows color.
+    pub depth_delay_off_color: Delay,
+    /// How a subordinate follows the master.
+    pub delay_off_master: Delay,
+    /// Frames recorded, a track each; of the IMU, samples.
+    pub frames: BTreeMap<String, u64>,
+    /// Firmware versions by component.
+    pub firmware: BTreeMap<String, String>,
+    /// Color controls as the device reported them after they were set: a number, or `auto`.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub color_controls: BTreeMap<String, Control>,
+    /// Frames that are missing.
+    #[serde(default, rename = "loss", skip_serializing_if = "Vec::is_empty")]
+    pub losses: Vec<Loss>,
+}
+
+/// A delay as it was asked for and as the device keeps it, in whole ticks of its 90 kHz clock.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Delay {
+    /// Microseconds asked for; what the file's tag says.
+    pub asked_us: i64,
+    /// Ticks that the device was set to.
+    pub ticks: i64,
+    /// Those ticks in microseconds: what the device does.
+    pub applied_us: f64,
+}
+
+impl Delay {
+    /// The delay that a device makes of `asked_us` microseconds: it drops what is less than a tick
+    /// (usb-protocol.md 8).
+    #[must_use]
+    pub fn of(asked_us: i64) -> Self {
+        let ticks = asked_us * 9 / 100;
+        // Tenths of a microsecond are all that a tick of 11.1 us can tell.
+        let applied_us = (ticks as f64 * 1000.0 / 9.0).round() / 10.0;
+        Self { asked_us, ticks, applied_us }
+    }
+}
+
+/// A color control.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Control {
+    /// This value.
+    Value(i64),
+    /// In words: `auto`.
+    Word(String),
+}
+
+/// Frames that are missing, one trigger after the other, for one cause.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Loss {
+    /// Track, lower case.
+    pub track: String,
+    /// First trigger without a frame.
+    pub first_trigger: u64,
+    /// Last trigger without a frame.
+    pub last_trigger: u64,
+    /// Why.
+    pub cause: String,
+}
+
+impl Take {
+    /// The take as text.
+    #[must_use]
+    pub fn to_toml(&self) -> String {
+        // Only maps with keys that are not strings cannot be written, and there are none.
+        toml::to_string(self).unwrap_or_default()
+    }
+
+    /// A take from its text.
+    ///
+    /// # Errors
+    /// What is wrong with it, with line and column.
+    pub fn from_toml(text: &str) -> Result<Self, String> {
+        let take: Self = toml::from_str(text).map_err(|cause| cause.to_string())?;
+        if take.format > FORMAT {
+            return Err(format!(
+                "format {} is newer than {FORMAT}, the newest that this genlock reads",
+                take.format
+            ));
+        }
+        Ok(take)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn take() -> Take {
+        Take {
+            format: FORMAT,
+            genlock: "0.1.0".to_owned(),
+            started: "2026-11-24T14:00:00Z".to_owned(),
+            outcome: Outcome::Losses,
+            reason: None,
+            triggers_asked: Some(150),
+            devices: vec![Device {
+                serial: "000123201312".to_owned(),
+                file: Some("000123201312.mkv".to_owned()),
+                role: "master".to_owned(),
+                color_mode: "MJPG_1080P".to_owned(),
+                depth_mode: "NFOV_UNBINNED".to_owned(),
+                rate: 30,
+                imu: true,
+                first_trigger: 12,
+                trigger_count: 150,
+                bytes: 1 << 33,
+                depth_delay_off_color: Delay::of(-80),
+                delay_off_master: Delay::of(0),
+                frames: [("color".to_owned(), 149)].into(),
+                firmware: [("color".to_owned(), "1.6.110".to_owned())].into(),
+                color_controls: [
+                    ("gain".to_owned(), Control::Value(128)),
+                    ("exposure_us".to_owned(), Control::Word("auto".to_owned())),
+                ]
+                .into(),
+                losses: vec![Loss {
+                    track: "color".to_owned(),
+                    first_trigger: 14,
+                    last_trigger: 14,
+                    cause: "lane full".to_owned(),
+                }],
+            }],
+        }
+    }
+
+    #[test]
+    fn a_take_reads_as_it_was_written() {
+        let text = take().to_toml();
+        assert_eq!(Take::from_toml(&text), Ok(take()), "{text}");
+    }
+
+    #[test]
+    fn a_delay_says_what_the_device_does() {
+        assert_eq!(Delay::of(160), Delay { asked_us: 160, ticks: 14, applied_us: 155.6 });
+        assert_eq!(Delay::of(-80), Delay { asked_us: -80, ticks: -7, applied_us: -77.8 });
+    }
+
+    #[test]
+    fn what_is_wrong_is_said_with_its_line() {
+        let text = take().to_toml().replace("format = 1", "format = \"one\"");
+        let refusal = Take::from_toml(&text).expect_err("not a number");
+        assert!(refusal.contains("line 1"), "{refusal}");
+        let newer = take().to_toml().replace("format = 1", "format = 2");
+        assert!(Take::from_toml(&newer).expect_err("too new").contains("newer"));
+    }
+}

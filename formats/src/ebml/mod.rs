@@ -2,3 +2,14 @@
 //! writing elements.
 
 pub mod id;
+mod write;
+
+pub use write::{Writer, put_id, put_size, size_width};
+
+/// Bytes from hexadecimal digits, white space ignored.
+#[cfg(test)]
+pub(crate) fn hex(text: &str) -> Vec<u8> {
+    let digits: String = text.split_whitespace().collect();
+    let byte = |i| u8::from_str_radix(&digits[i..i + 2], 16).expect("hex digits");
+    (0..digits.len()).step_by(2).map(byte).collect()
+}

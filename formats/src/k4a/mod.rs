@@ -1,8 +1,14 @@
 //! The Azure Kinect profile of Matroska: which tracks, tags and attachments a recording has, and what is
 //! inside its blocks.
 
+mod configuration;
+mod imu;
 mod mode;
+mod write;
 
+pub use configuration::Configuration;
+pub use imu::ImuSample;
 pub use mode::{
     ColorFormat, ColorMode, DepthMode, ParseModeError, Rate, Resolution, Role, TrackName,
 };
+pub use write::{About, Device, header, split_start_offset, track_number, tracks_of};
