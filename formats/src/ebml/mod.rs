@@ -2,8 +2,10 @@
 //! writing elements.
 
 pub mod id;
+mod read;
 mod write;
 
+pub use read::{Children, Element, is_top_level, number};
 pub use write::{Writer, put_id, put_size, size_width};
 
 /// Bytes from hexadecimal digits, white space ignored.

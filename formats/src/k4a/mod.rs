@@ -1,14 +1,18 @@
 //! The Azure Kinect profile of Matroska: which tracks, tags and attachments a recording has, and what is
 //! inside its blocks.
 
+mod capture;
 mod configuration;
 mod imu;
 mod mode;
+mod recording;
 mod write;
 
+pub use capture::{Capture, Captures, Image};
 pub use configuration::Configuration;
 pub use imu::ImuSample;
 pub use mode::{
     ColorFormat, ColorMode, DepthMode, ParseModeError, Rate, Resolution, Role, TrackName,
 };
+pub use recording::Recording;
 pub use write::{About, Device, header, split_start_offset, track_number, tracks_of};

@@ -1,0 +1,157 @@
+//! Captures: the images of one device that belong together.
+
+use super::mode::TrackName;
+use super::recording::{Recording, device_us, fourcc};
+use crate::mkv::{ReadBlock, TrackKind};
+use crate::{Error, Result};
+use std::borrow::Cow;
+use std::collections::VecDeque;
+
+/// The images of one device for one trigger, as far as they are there.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Capture<'a> {
+    /// Color image.
+    pub color: Option<Image<'a>>,
+    /// Depth image.
+    pub depth: Option<Image<'a>>,
+    /// Infrared image.
+    pub ir: Option<Image<'a>>,
+}
+
+/// One image of a recording.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Image<'a> {
+    /// Device time in microseconds.
+    pub time_us: u64,
+    /// Pixels in a row.
+    pub width: u64,
+    /// Rows.
+    pub height: u64,
+    /// The bytes as they are in the file.
+    pub bytes: &'a [u8],
+    big_endian: bool,
+}
+
+impl<'a> Image<'a> {
+    /// The bytes as a device gives them: 16-bit pixels little-endian.
+    #[must_use]
+    pub fn pixels_le(&self) -> Cow<'a, [u8]> {
+        if !self.big_endian {
+            return Cow::Borrowed(self.bytes);
+        }
+        let mut pixels = self.bytes.to_vec();
+        for pixel in pixels.as_chunks_mut::<2>().0 {
+            pixel.swap(0, 1);
+        }
+        Cow::Owned(pixels)
+    }
+}
+
+/// The captures of a recording, in order.
+pub struct Captures<'a> {
+    blocks: Box<dyn Iterator<Item = Result<ReadBlock<'a>>> + 'a>,
+    tracks: Vec<ImageTrack<'a>>,
+    offset_ns: u64,
+    /// Images nearer than this to the earliest belong to its capture: half a frame period.
+    window_ns: i64,
+    ended: bool,
+    errors: VecDeque<Error>,
+}
+
+struct ImageTrack<'a> {
+    name: TrackName,
+    number: u64,
+    size: (u64, u64),
+    big_endian: bool,
+    /// By how much the images count as later while they are paired.
+    delay_ns: i64,
+    waiting: VecDeque<ReadBlock<'a>>,
+}
+
+impl ImageTrack<'_> {
+    fn next_ns(&self) -> Option<i64> {
+        self.waiting.front().map(|block| block.time_ns.saturating_add(self.delay_ns))
+    }
+}
+
+impl<'a> Captures<'a> {
+    pub(super) fn new(recording: &Recording<'a>) -> Self {
+        let configuration = recording.configuration();
+        let delay_ns = i64::from(configuration.depth_delay_us) * 1000;
+        let track = |name| {
+            let track = recording.track(name)?;
+            let TrackKind::Video { width, height } = track.kind else { return None };
+            // Positive delays hold color back, negative ones depth (recording-format.md 7.3).
+            let delay_ns = match name {
+                TrackName::Color => delay_ns.max(0),
+                _ => (-delay_ns).max(0),
+            };
+            let big_endian = fourcc(track).is_ok_and(|fourcc| fourcc == "b16g");
+            let (number, size) = (track.number, (width, height));
+            let waiting = VecDeque::new();
+            Some(ImageTrack { name, number, size, big_endian, delay_ns, waiting })
+        };
+        let names = [TrackName::Color, TrackName::Depth, TrackName::Ir];
+        Self {
+            blocks: Box::new(recording.blocks()),
+            tracks: names.into_iter().filter_map(track).collect(),
+            offset_ns: configuration.start_offset_ns,
+            window_ns: (configuration.rate.default_duration_ns() / 2) as i64,
+            ended: false,
+            errors: VecDeque::new(),
+        }
+    }
+
+    /// Reads on until every track has an image waiting, or the file ends.
+    fn fill(&mut self) {
+        while !self.ended && self.tracks.iter().any(|track| track.waiting.is_empty()) {
+            match self.blocks.next() {
+                None => self.ended = true,
+                Some(Err(error)) => self.errors.push_back(error),
+                Some(Ok(block)) => {
+                    let mut tracks = self.tracks.iter_mut();
+                    if let Some(track) = tracks.find(|track| track.number == block.track) {
+                        track.waiting.push_back(block);
+                    }
+                }
+            }
+            if !self.errors.is_empty() {
+                return;
+            }
+        }
+    }
+}
+
+impl<'a> Iterator for Captures<'a> {
+    type Item = Result<Capture<'a>>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.fill();
+        if let Some(error) = self.errors.pop_front() {
+            return Some(Err(error));
+        }
+        let first_ns = self.tracks.iter().filter_map(ImageTrack::next_ns).min()?;
+        let mut capture = Capture::default();
+        for track in &mut self.tracks {
+            let within = |ns: i64| ns.saturating_sub(first_ns) < self.window_ns;
+            if !track.next_ns().is_some_and(within) {
+                continue;
+            }
+            let Some(block) = track.waiting.pop_front() else { continue };
+            let image = block.only_frame().map(|bytes| Image {
+                time_us: device_us(block.time_ns, self.offset_ns),
+                width: track.size.0,
+                height: track.size.1,
+                bytes,
+                big_endian: track.big_endian,
+            });
+            match (track.name, image) {
+                (TrackName::Color, Ok(image)) => capture.color = Some(image),
+                (TrackName::Depth, Ok(image)) => capture.depth = Some(image),
+                (_, Ok(image)) => capture.ir = Some(image),
+                (_, Err(error)) => self.errors.push_back(error),
+            }
+        }
+        Some(self.errors.pop_front().map_or(Ok(capture), Err))
+    }
+}
