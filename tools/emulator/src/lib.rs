@@ -1,3 +1,29 @@
 //! An Azure Kinect DK as a state machine.
 //!
 //! USB requests and the time go in, payloads come out. It opens no socket and knows no clock.
+
+pub mod calibration;
+mod controls;
+mod descriptors;
+pub mod engine;
+mod faults;
+mod imu;
+mod kinect;
+mod mcu;
+mod noise;
+mod playback;
+pub mod plugin;
+pub mod raw;
+mod scene;
+mod timing;
+mod usb;
+mod uvc;
+mod view;
+
+pub use descriptors::{Descriptors, Function};
+pub use faults::Faults;
+pub use kinect::{Kinect, Setup};
+pub use playback::Playback;
+pub use timing::Cable;
+pub use usb::{Read, Received, Request, Stall};
+pub use view::{ImuReading, View};

@@ -1,0 +1,663 @@
+//! One camera: requests come in, the state changes, payloads go out.
+
+use crate::calibration::blob;
+use crate::controls::Controls;
+use crate::descriptors::{Descriptors, Function, INTERVAL_BYTES};
+use crate::faults::{ColorFault, DepthFault, Faults};
+use crate::imu::{self, SAMPLES};
+use crate::mcu::{Replies, Request as McuRequest, Status};
+use crate::noise::hash;
+use crate::raw::{SensorMode, Trailer};
+use crate::timing::{Cable, DeviceClock, Pulses, Queue};
+use crate::usb::{Read, Received, Request, Stall};
+use crate::uvc::{FrameFacts, Negotiation, Position};
+use crate::view::View;
+use genlock_formats::k4a::{ColorMode, Rate, Role};
+
+/// What a camera is, before it is plugged in.
+#[derive(Debug, Clone)]
+pub struct Setup {
+    /// Serial number, 12 digits.
+    pub serial: String,
+    /// Seed of everything that varies from camera to camera.
+    pub seed: u64,
+    /// What it sees.
+    pub view: View,
+    /// Cable in its sync-in jack.
+    pub sync_in: Option<Cable>,
+    /// Cable in its sync-out jack.
+    pub sync_out: Option<Cable>,
+    /// Error of its crystal in parts per million.
+    pub clock_ppm: i32,
+    /// What goes wrong.
+    pub faults: Faults,
+}
+
+impl Setup {
+    /// A sound camera without cables that sees the scene of `seed`.
+    #[must_use]
+    pub fn new(serial: &str, seed: u64) -> Self {
+        Self {
+            serial: serial.to_owned(),
+            seed,
+            view: View::scene(seed, serial),
+            sync_in: None,
+            sync_out: None,
+            clock_ppm: 0,
+            faults: Faults::default(),
+        }
+    }
+}
+
+/// Firmware versions, as command 0x201 gives them (usb-protocol.md 3.2).
+const VERSIONS: [u8; 18] =
+    [1, 6, 0x6E, 0, 1, 6, 0x4F, 0, 1, 6, 0x0E, 0, 0xDD, 0x17, 7, 0, 0, 0];
+
+/// From a pulse to the frame's first byte on the wire: exposure and readout.
+const COLOR_LATENCY_NS: i64 = 20_000_000;
+const DEPTH_LATENCY_NS: i64 = 25_000_000;
+
+/// From the last sample of a packet to the packet.
+const IMU_LATENCY_NS: u64 = 1_000_000;
+
+/// The IMU's clock follows a reset of the cameras' this late (usb-protocol.md 7.4: up to a couple of seconds).
+const IMU_RESET_NS: u64 = 300_000_000;
+
+/// Requests that the journal keeps.
+const JOURNAL_MAX: usize = 10_000;
+
+/// Stamps vary by this many ticks from frame to frame: 33 us.
+const JITTER_TICKS: u64 = 4;
+
+/// One camera.
+#[derive(Debug)]
+pub struct Kinect {
+    setup: Setup,
+    depth_descriptors: Descriptors,
+    color_descriptors: Descriptors,
+    depth_replies: Replies,
+    color_replies: Replies,
+    clock: DeviceClock,
+    /// The clock before the last reset: the IMU's until it follows.
+    clock_before: DeviceClock,
+    reset_ns: Option<u64>,
+    sync: SyncConfig,
+    depth: Depth,
+    color: Color,
+    imu: Option<Imu>,
+    journal: Vec<Received>,
+}
+
+/// What SET_SYS_CFG set, in ticks.
+#[derive(Debug, Clone, Copy, Default)]
+struct SyncConfig {
+    role: Role,
+    subordinate_delay: u32,
+    depth_delay: i32,
+}
+
+#[derive(Debug, Default)]
+struct Depth {
+    mode: Option<SensorMode>,
+    rate: Option<Rate>,
+    started: bool,
+    /// Free-running pulses since the stream started; used while no color camera leads.
+    streaming: Option<Pulses>,
+    queue: Queue,
+}
+
+#[derive(Debug, Default)]
+struct Color {
+    negotiation: Negotiation,
+    controls: Controls,
+    alternate: u16,
+    streaming: Option<(ColorMode, Pulses)>,
+    queue: Queue,
+    position: Position,
+}
+
+#[derive(Debug)]
+struct Imu {
+    start_ns: u64,
+    next_packet: u64,
+}
+
+fn ticks_to_ns(ticks: i64) -> i64 {
+    ticks * 100_000 / 9
+}
+
+impl Kinect {
+    /// A camera, plugged in.
+    #[must_use]
+    pub fn new(setup: Setup) -> Self {
+        let clock = DeviceClock::running(setup.clock_ppm);
+        Self {
+            depth_descriptors: Descriptors::new(Function::Depth, &setup.serial),
+            color_descriptors: Descriptors::new(Function::Color, &setup.serial),
+            setup,
+            depth_replies: Replies::default(),
+            color_replies: Replies::default(),
+            clock,
+            clock_before: clock,
+            reset_ns: None,
+            sync: SyncConfig::default(),
+            depth: Depth::default(),
+            color: Color::default(),
+            imu: None,
+            journal: Vec::new(),
+        }
+    }
+
+    /// The descriptors of a function.
+    #[must_use]
+    pub fn descriptors(&self, function: Function) -> &Descriptors {
+        match function {
+            Function::Depth => &self.depth_descriptors,
+            Function::Color => &self.color_descriptors,
+        }
+    }
+
+    /// Every command and control write received, oldest first.
+    #[must_use]
+    pub fn journal(&self) -> &[Received] {
+        &self.journal
+    }
+
+    fn is_gone(&self, now_ns: u64) -> bool {
+        self.setup.faults.gone_ns.is_some_and(|gone_ns| now_ns >= gone_ns)
+    }
+
+    fn note(&mut self, function: Function, code: u64, data: &[u8]) {
+        if self.journal.len() < JOURNAL_MAX {
+            self.journal.push(Received { function, code, data: data.to_vec() });
+        }
+    }
+
+    /// A control request that reads; gives the bytes read.
+    ///
+    /// # Errors
+    /// [`Stall`] where the device refuses.
+    pub fn control_in(
+        &mut self,
+        function: Function,
+        request: Request,
+        into: &mut [u8],
+        now_ns: u64,
+    ) -> Result<usize, Stall> {
+        if self.is_gone(now_ns) {
+            return Err(Stall);
+        }
+        match (request.kind, request.index) {
+            (0x80, _) => self.standard_in(function, request, into),
+            (0xA1, 1) if function == Function::Color => self.color.negotiation.get(request, into),
+            (0xA1, _) if function == Function::Color => self.color.controls.get(request, into),
+            _ => Err(Stall),
+        }
+    }
+
+    fn standard_in(&self, function: Function, request: Request, into: &mut [u8]) -> Result<usize, Stall> {
+        let descriptors = self.descriptors(function);
+        let string;
+        let bytes: &[u8] = match (request.request, request.value >> 8) {
+            (6, 1) => &descriptors.device,
+            (6, 2) => &descriptors.configuration,
+            (6, 3) => {
+                string = descriptors.string(request.value as u8).ok_or(Stall)?;
+                &string
+            }
+            (6, 0x0F) => &descriptors.bos,
+            (8, _) => &[1],
+            (0, _) => &[1, 0],
+            _ => return Err(Stall),
+        };
+        let count = bytes.len().min(into.len());
+        into[..count].copy_from_slice(&bytes[..count]);
+        Ok(count)
+    }
+
+    /// A control request that writes.
+    ///
+    /// # Errors
+    /// [`Stall`] where the device refuses.
+    pub fn control_out(
+        &mut self,
+        function: Function,
+        request: Request,
+        data: &[u8],
+        now_ns: u64,
+    ) -> Result<(), Stall> {
+        if self.is_gone(now_ns) {
+            return Err(Stall);
+        }
+        let code = u64::from(request.kind) << 24 | u64::from(request.request) << 16;
+        let place = u64::from(request.value) | u64::from(request.index) << 32;
+        self.note(function, code | place, data);
+        match (request.kind, request.request, request.index) {
+            (0x00, 9, _) if request.value == 1 => Ok(()),
+            (0x01, 11, 1) if function == Function::Color => {
+                self.set_alternate(request.value, now_ns)
+            }
+            (0x01, 11, _) if request.value == 0 => Ok(()),
+            (0x02, 1, _) => Ok(()), // CLEAR_FEATURE(ENDPOINT_HALT)
+            (0x21, _, 1) if function == Function::Color => {
+                self.color.negotiation.set(request, data)
+            }
+            (0x21, _, _) if function == Function::Color => self.color.controls.set(request, data),
+            _ => Err(Stall),
+        }
+    }
+
+    /// Alternate settings from 1 on carry the color stream; 0 stops it.
+    fn set_alternate(&mut self, alternate: u16, now_ns: u64) -> Result<(), Stall> {
+        if usize::from(alternate) > INTERVAL_BYTES.len() {
+            return Err(Stall);
+        }
+        self.color.alternate = alternate;
+        if alternate == 0 {
+            self.stop_color(now_ns);
+            return Ok(());
+        }
+        let (mode, rate) = self.color.negotiation.committed.ok_or(Stall)?.mode()?;
+        if !self.setup.view.prepare_color(mode) {
+            return Err(Stall);
+        }
+        let pulses = Pulses { start_ns: now_ns, rate, stop_ns: None };
+        self.color.streaming = Some((mode, pulses));
+        self.color.position = Position::default();
+        if self.sync.role != Role::Subordinate {
+            self.reset_clocks(now_ns);
+        }
+        if self.sync.role == Role::Master
+            && let Some(cable) = &self.setup.sync_out
+        {
+            cable.carry(Some(pulses));
+        }
+        Ok(())
+    }
+
+    fn stop_color(&mut self, now_ns: u64) {
+        let Some((_, pulses)) = self.color.streaming.take() else { return };
+        if self.sync.role == Role::Master
+            && let Some(cable) = &self.setup.sync_out
+        {
+            cable.carry(Some(Pulses { stop_ns: Some(now_ns), ..pulses }));
+        }
+    }
+
+    fn reset_clocks(&mut self, at_ns: u64) {
+        self.clock_before = self.clock;
+        self.clock = self.clock.reset(at_ns);
+        self.reset_ns = Some(at_ns);
+    }
+
+    /// What triggers exposures now: the master's pulses, the color camera's own, or none.
+    fn leading(&mut self) -> Option<Pulses> {
+        if self.sync.role != Role::Subordinate {
+            return self.color.streaming.map(|(_, pulses)| pulses);
+        }
+        let pulses = self.setup.sync_in.as_ref()?.pulses()?;
+        // Pulses that ended before anything of ours began belong to a take of before.
+        let color = self.color.streaming.map(|(_, pulses)| pulses);
+        let begun_ns = [color, self.depth.streaming].iter().flatten().map(|own| own.start_ns).min();
+        if pulses.stop_ns.is_some_and(|stop_ns| Some(stop_ns) < begun_ns) {
+            return None;
+        }
+        if self.reset_ns != Some(pulses.start_ns) {
+            self.reset_clocks(pulses.start_ns);
+        }
+        Some(pulses)
+    }
+
+    /// From a pulse to this camera's exposure, in nanoseconds.
+    fn delay_ns(&self, depth: bool) -> i64 {
+        let subordinate = match self.sync.role {
+            Role::Subordinate => i64::from(self.sync.subordinate_delay),
+            Role::Standalone | Role::Master => 0,
+        };
+        let depth_delay = if depth { i64::from(self.sync.depth_delay) } else { 0 };
+        ticks_to_ns(subordinate + depth_delay)
+    }
+
+    /// The stamp of the exposure that pulse `k` triggers; never 0.
+    fn stamp(&self, pulses: &Pulses, k: u64, depth: bool) -> u64 {
+        let exposed_ns = pulses.at_ns(k).saturating_add_signed(self.delay_ns(depth));
+        let jitter = hash(&[self.setup.seed, u64::from(depth), k]) % JITTER_TICKS;
+        (self.clock.ticks(exposed_ns) + jitter).max(1)
+    }
+
+    /// A bulk transfer to the device: a command.
+    ///
+    /// # Errors
+    /// [`Stall`] where no command goes.
+    pub fn bulk_out(
+        &mut self,
+        function: Function,
+        endpoint: u8,
+        data: &[u8],
+        now_ns: u64,
+    ) -> Result<(), Stall> {
+        if self.is_gone(now_ns) {
+            return Err(Stall);
+        }
+        let request = McuRequest::read(data).ok_or(Stall)?;
+        self.note(function, u64::from(request.code), request.arguments);
+        match (function, endpoint) {
+            (Function::Depth, 0x02) => {
+                let reads = matches!(request.code, 0x22 | 0x111 | 0x115 | 0x201 | 0x203);
+                let done = self.depth_command(&request, now_ns);
+                self.depth_replies.answer(&request, reads, done);
+            }
+            (Function::Color, 0x04) => {
+                let done = self.color_command(&request, now_ns);
+                self.color_replies.answer(&request, request.code == 0x8000_0006, done);
+            }
+            _ => return Err(Stall),
+        }
+        Ok(())
+    }
+
+    /// usb-protocol.md 3.1.
+    fn depth_command(&mut self, request: &McuRequest<'_>, now_ns: u64) -> Result<Vec<u8>, Status> {
+        match request.code {
+            0x0 => self.power_cycle(now_ns),
+            0x09 if self.depth.mode.is_none() || self.depth.rate.is_none() => {
+                return Err(Status::WrongDeviceState);
+            }
+            0x09 => self.depth.started = true,
+            0x0A => self.depth.started = false,
+            0x22 if self.depth.mode.is_none() => return Err(Status::WrongDeviceState),
+            0x22 => match request.number()? {
+                2 => return Ok(blob(self.setup.seed)),
+                _ => return Err(Status::BadTag),
+            },
+            0xE1 => {
+                let mode = SensorMode::from_id(request.number()?);
+                let mode = mode.ok_or(Status::InvalidParameter)?;
+                if !self.setup.view.prepare_depth(mode) {
+                    return Err(Status::InvalidParameter);
+                }
+                self.depth.mode = Some(mode);
+            }
+            0xEF | 0xF0 => {}
+            0xF1 => match (self.depth.started, self.depth.rate) {
+                (true, Some(rate)) => {
+                    self.depth.streaming = Some(Pulses { start_ns: now_ns, rate, stop_ns: None });
+                }
+                _ => return Err(Status::WrongCommandState),
+            },
+            0xF2 => self.depth.streaming = None,
+            0x103 => {
+                let fps = request.number()?;
+                let rate = Rate::ALL.into_iter().find(|rate| rate.fps() == fps);
+                let too_fast = self.depth.mode == Some(SensorMode::MegaPixel) && fps > 15;
+                self.depth.rate =
+                    Some(rate.filter(|_| !too_fast).ok_or(Status::InvalidParameter)?);
+            }
+            0x111 => return Ok(self.setup.view.calibration().to_vec()),
+            0x115 => return Ok(self.setup.serial.clone().into_bytes()),
+            0x201 => return Ok(VERSIONS.to_vec()),
+            // No update is under way: every component says that it succeeded.
+            0x203 => return Ok([0xFF, 0xC3].repeat(4)),
+            _ => return Err(Status::NotImplemented),
+        }
+        Ok(Vec::new())
+    }
+
+    /// usb-protocol.md 8.
+    fn color_command(&mut self, request: &McuRequest<'_>, now_ns: u64) -> Result<Vec<u8>, Status> {
+        match request.code {
+            0x8000_0000 => self.power_cycle(now_ns),
+            0x8000_0001 => self.sync = sync_config(request.arguments)?,
+            0x8000_0003 => self.imu = Some(Imu { start_ns: now_ns, next_packet: 0 }),
+            0x8000_0004 => self.imu = None,
+            0x8000_0006 => {
+                let jacks = [&self.setup.sync_in, &self.setup.sync_out];
+                let plugged = jacks.map(|cable| u8::from(cable.is_some()));
+                return Ok(vec![plugged[0] | plugged[1] << 1]);
+            }
+            _ => return Err(Status::NotImplemented),
+        }
+        Ok(Vec::new())
+    }
+
+    fn power_cycle(&mut self, now_ns: u64) {
+        self.stop_color(now_ns);
+        let journal = std::mem::take(&mut self.journal);
+        *self = Self { journal, ..Self::new(self.setup.clone()) };
+    }
+
+    /// A bulk transfer from the device: a command's data or response, a depth frame, an IMU packet.
+    pub fn bulk_in(
+        &mut self,
+        function: Function,
+        endpoint: u8,
+        into: &mut [u8],
+        now_ns: u64,
+    ) -> Read {
+        if self.is_gone(now_ns) {
+            return Read::Gone;
+        }
+        let replies = match (function, endpoint) {
+            (Function::Depth, 0x81) => &mut self.depth_replies,
+            (Function::Color, 0x83) => &mut self.color_replies,
+            (Function::Depth, 0x83) => return self.depth_frame(into, now_ns),
+            (Function::Color, 0x82) => return self.imu_packet(into, now_ns),
+            _ => return Read::Stall,
+        };
+        match replies.next() {
+            None => Read::Pending,
+            Some(reply) => match into.get_mut(..reply.len()) {
+                None => Read::Overflow,
+                Some(room) => {
+                    room.copy_from_slice(&reply);
+                    Read::Done(reply.len())
+                }
+            },
+        }
+    }
+
+    /// The pulses that trigger depth exposures.
+    fn depth_pulses(&mut self) -> Option<Pulses> {
+        let own = self.depth.streaming?;
+        let free_running = self.sync.role != Role::Subordinate;
+        self.leading().or(free_running.then_some(own))
+    }
+
+    fn depth_frame(&mut self, into: &mut [u8], now_ns: u64) -> Read {
+        let delay_ns = self.delay_ns(true) + DEPTH_LATENCY_NS;
+        loop {
+            let (Some(pulses), Some(mode)) = (self.depth_pulses(), self.depth.mode) else {
+                return Read::Pending;
+            };
+            let Some(k) = self.depth.queue.ready(&pulses, delay_ns, now_ns) else {
+                return Read::Pending;
+            };
+            self.depth.queue.next = k + 1;
+            let fault = self.setup.faults.depth(k);
+            let bytes = mode.frame_bytes();
+            if fault == Some(DepthFault::Missing) {
+                continue;
+            }
+            if fault == Some(DepthFault::Overlong) || into.len() < bytes {
+                return Read::Overflow;
+            }
+            let trailer = Trailer {
+                exposure_ticks: self.stamp(&pulses, k, true),
+                sof_ticks: self.clock.ticks(now_ns),
+                sensor_c: 32.5,
+                laser_c: [31.0, 30.5],
+            };
+            let Some(body) = self.setup.view.depth(k) else { return Read::Pending };
+            body.write(k, &trailer, &mut into[..bytes]);
+            return match fault {
+                Some(DepthFault::Short) => Read::Done(bytes / 2),
+                Some(DepthFault::Garbled) => {
+                    into[bytes - 40..bytes].fill(0xA5);
+                    Read::Done(bytes)
+                }
+                _ => Read::Done(bytes),
+            };
+        }
+    }
+
+    fn imu_packet(&mut self, into: &mut [u8], now_ns: u64) -> Read {
+        self.leading();
+        if into.len() < imu::PACKET_BYTES {
+            return Read::Overflow;
+        }
+        loop {
+            let Some(state) = &mut self.imu else { return Read::Pending };
+            let newest = newest_packet(state, now_ns);
+            // The device holds 16 packets for a host that does not read.
+            let packet = state.next_packet.max((newest + 1).saturating_sub(16));
+            if packet > newest || now_ns < packet_ready_ns(state, packet) {
+                return Read::Pending;
+            }
+            state.next_packet = packet + 1;
+            let start_ns = state.start_ns;
+            let fault = self.setup.faults.imu(packet);
+            if fault == Some(crate::faults::ImuFault::Missing) {
+                continue;
+            }
+            let samples = std::array::from_fn(|i| {
+                let number = packet * SAMPLES + i as u64;
+                let at_ns = start_ns + number * imu::SAMPLE_NS;
+                (self.imu_ticks(at_ns), self.setup.view.imu(number))
+            });
+            return Read::Done(imu::packet(&samples, fault, into));
+        }
+    }
+
+    fn imu_ticks(&self, at_ns: u64) -> u64 {
+        let follows_at = self.reset_ns.map(|reset_ns| reset_ns + IMU_RESET_NS);
+        match follows_at {
+            Some(follows_at) if at_ns < follows_at => self.clock_before.ticks(at_ns),
+            _ => self.clock.ticks(at_ns),
+        }
+    }
+
+    /// An isochronous transfer of the color stream: packets of at most `packet_bytes`, that far apart in
+    /// `into`, their lengths in `lens`. Packets without data are left out, and a transfer ends with a frame.
+    pub fn isochronous_in(
+        &mut self,
+        function: Function,
+        endpoint: u8,
+        into: &mut [u8],
+        packet_bytes: usize,
+        lens: &mut [u32],
+        now_ns: u64,
+    ) -> Read {
+        if self.is_gone(now_ns) {
+            return Read::Gone;
+        }
+        let bandwidth = usize::from(self.color.alternate).checked_sub(1).map(|i| INTERVAL_BYTES[i]);
+        if function != Function::Color || endpoint != 0x81 || bandwidth != Some(packet_bytes as u32)
+        {
+            return Read::Stall;
+        }
+        let delay_ns = self.delay_ns(false) + COLOR_LATENCY_NS;
+        let pulses = loop {
+            let (Some(pulses), Some(_)) = (self.leading(), self.color.streaming) else {
+                return Read::Pending;
+            };
+            let before = self.color.queue.next;
+            let Some(k) = self.color.queue.ready(&pulses, delay_ns, now_ns) else {
+                return Read::Pending;
+            };
+            if k != before {
+                self.color.position.sent = 0;
+            }
+            if self.setup.faults.color(k) != Some(ColorFault::Missing) {
+                break pulses;
+            }
+            self.color.queue.next = k + 1;
+        };
+        Read::Done(self.color_packets(&pulses, into, packet_bytes, lens, now_ns))
+    }
+
+    fn color_packets(
+        &mut self,
+        pulses: &Pulses,
+        into: &mut [u8],
+        packet_bytes: usize,
+        lens: &mut [u32],
+        now_ns: u64,
+    ) -> usize {
+        let k = self.color.queue.next;
+        let fault = self.setup.faults.color(k);
+        let facts = FrameFacts {
+            pts_ticks: self.stamp(pulses, k, false),
+            sof_ticks: self.clock.ticks(now_ns),
+            effective: self.color.controls.effective(pulses.rate.period_us()),
+        };
+        let image = self.setup.view.color(k);
+        let mut count = 0;
+        for packet in into.chunks_exact_mut(packet_bytes) {
+            if count == lens.len() {
+                break;
+            }
+            let middle = self.color.position.sent > 0;
+            let (bytes, last) = self.color.position.payload(image, &facts, fault, packet);
+            let lost = fault == Some(ColorFault::LostPayload) && middle && !last;
+            lens[count] = if lost { 0 } else { bytes as u32 };
+            count += 1;
+            if last {
+                self.color.queue.next = k + 1;
+                break;
+            }
+        }
+        count
+    }
+
+    /// Host time at which a pending read will have data; none when that depends on something else.
+    pub fn ready_at(&mut self, function: Function, endpoint: u8, now_ns: u64) -> Option<u64> {
+        if self.is_gone(now_ns) {
+            return Some(now_ns);
+        }
+        match (function, endpoint) {
+            (Function::Depth, 0x81) => self.depth_replies.is_ready().then_some(now_ns),
+            (Function::Color, 0x83) => self.color_replies.is_ready().then_some(now_ns),
+            (Function::Depth, 0x83) => {
+                let delay_ns = self.delay_ns(true) + DEPTH_LATENCY_NS;
+                let pulses = self.depth_pulses()?;
+                self.depth.queue.ready_at(&pulses, delay_ns)
+            }
+            (Function::Color, 0x81) => {
+                let delay_ns = self.delay_ns(false) + COLOR_LATENCY_NS;
+                self.color.streaming?;
+                let pulses = self.leading()?;
+                self.color.queue.ready_at(&pulses, delay_ns)
+            }
+            (Function::Color, 0x82) => {
+                self.imu.as_ref().map(|imu| packet_ready_ns(imu, imu.next_packet))
+            }
+            _ => None,
+        }
+    }
+}
+
+fn packet_ready_ns(imu: &Imu, packet: u64) -> u64 {
+    imu.start_ns + (packet + 1) * SAMPLES * imu::SAMPLE_NS + IMU_LATENCY_NS
+}
+
+fn newest_packet(imu: &Imu, now_ns: u64) -> u64 {
+    let elapsed = now_ns.saturating_sub(imu.start_ns + IMU_LATENCY_NS);
+    (elapsed / (SAMPLES * imu::SAMPLE_NS)).saturating_sub(1)
+}
+
+/// The 13 bytes of SET_SYS_CFG.
+fn sync_config(arguments: &[u8]) -> Result<SyncConfig, Status> {
+    let words = arguments.as_chunks::<4>().0;
+    let [role, subordinate_delay, depth_delay] = words else {
+        return Err(Status::InvalidPayloadSize);
+    };
+    if arguments.len() != 13 {
+        return Err(Status::InvalidPayloadSize);
+    }
+    let role = Role::ALL.get(u32::from_le_bytes(*role) as usize).copied();
+    Ok(SyncConfig {
+        role: role.ok_or(Status::InvalidParameter)?,
+        subordinate_delay: u32::from_le_bytes(*subordinate_delay),
+        depth_delay: i32::from_le_bytes(*depth_delay),
+    })
+}
