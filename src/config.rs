@@ -1,6 +1,8 @@
 //! What a device is asked to do.
 
-use genlock_formats::k4a::{ColorMode, DepthMode, Rate, Role};
+use crate::error::{Error, Result};
+use genlock_formats::k4a::{ColorFormat, ColorMode, DepthMode, Rate, Resolution, Role};
+use std::path::PathBuf;
 
 /// Modes, sync and controls of one device.
 #[derive(Debug, Clone, PartialEq)]
@@ -53,4 +55,169 @@ pub enum Setting {
     Auto,
     /// This value.
     Manual(i32),
+}
+
+impl DeviceConfig {
+    /// That a device can do all of this together: libk4a's own rules (usb-protocol.md 11).
+    ///
+    /// # Errors
+    /// `Usage` with the first rule that is broken, and what to do.
+    pub fn validate(&self) -> Result<()> {
+        let problem = self.mode_problem().or_else(|| self.delay_problem());
+        problem.map_or(Ok(()), |problem| Err(Error::Usage(problem)))
+    }
+
+    fn mode_problem(&self) -> Option<String> {
+        if self.color.is_none() && self.depth.is_none() {
+            let text = "both cameras are off: choose a --color-mode or a --depth-mode";
+            return Some(text.to_owned());
+        }
+        if self.rate == Rate::Fps30 && self.depth == Some(DepthMode::WfovUnbinned) {
+            let text = "WFOV_UNBINNED reaches 15 frames per second: use --rate 15, or another depth mode";
+            return Some(text.to_owned());
+        }
+        let color = self.color?;
+        if self.rate == Rate::Fps30 && color.resolution == Resolution::P3072 {
+            let text = "3072p reaches 15 frames per second: use --rate 15, or another color mode";
+            return Some(text.to_owned());
+        }
+        match color.format {
+            ColorFormat::Bgra => Some("no device sends BGRA: record MJPG and convert it".to_owned()),
+            ColorFormat::Nv12 | ColorFormat::Yuy2 if color.resolution != Resolution::P720 => {
+                Some(format!("{} comes at 720p alone: use 720p_{0}, or MJPG", color.format))
+            }
+            _ => None,
+        }
+    }
+
+    fn delay_problem(&self) -> Option<String> {
+        let (period_us, fps) = (self.rate.period_us(), self.rate);
+        let (depth_us, master_us) = (self.depth_delay_us, self.subordinate_delay_us);
+        if self.role == Role::Master && self.color.is_none() {
+            let text = "a master gives its pulses with the color camera: choose a --color-mode";
+            return Some(text.to_owned());
+        }
+        if depth_us != 0 && (self.color.is_none() || self.depth.is_none()) {
+            let text = "--depth-delay is between two cameras, and one of them is off";
+            return Some(text.to_owned());
+        }
+        if u64::from(depth_us.unsigned_abs()) > period_us {
+            return Some(format!(
+                "--depth-delay {depth_us} is more than a frame period: at {fps} frames per second it lies \
+                 within {period_us} us, before or after"
+            ));
+        }
+        if master_us != 0 && self.role != Role::Subordinate {
+            let text = "--sync-delay is for a subordinate: add --external-sync subordinate";
+            return Some(text.to_owned());
+        }
+        (u64::from(master_us) > period_us).then(|| {
+            format!(
+                "--sync-delay {master_us} is more than a frame period: at {fps} frames per second it is at \
+                 most {period_us} us"
+            )
+        })
+    }
+}
+
+/// What to record, from whom, and where to.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Plan {
+    /// The devices.
+    pub devices: Devices,
+    /// What every one of them does.
+    pub config: DeviceConfig,
+    /// Whether the role was asked for; else several devices get theirs from their jacks.
+    pub role_given: bool,
+    /// Ends the take after so many triggers; none runs until it is stopped.
+    pub triggers: Option<u64>,
+    /// Where the take goes.
+    pub output: Output,
+    /// The depth engine to load, if it is not the usual one.
+    pub depth_engine: Option<PathBuf>,
+}
+
+/// Which devices.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Devices {
+    /// One on the machine's USB: by its serial, or by its place in the list.
+    Usb {
+        /// Serial number.
+        serial: Option<String>,
+        /// Place in the list of serials.
+        index: usize,
+    },
+    /// Emulated ones.
+    Emulated {
+        /// How many.
+        count: usize,
+        /// Record this one of them alone.
+        serial: Option<String>,
+        /// The recording that they see.
+        from: Option<PathBuf>,
+    },
+}
+
+/// Where a take goes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Output {
+    /// One file, for one device.
+    File(PathBuf),
+    /// A folder with a file for each device, and `take.toml`.
+    Folder(PathBuf),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config() -> DeviceConfig {
+        DeviceConfig {
+            color: Some("1080p".parse().expect("a mode")),
+            depth: Some(DepthMode::NfovUnbinned),
+            rate: Rate::Fps30,
+            imu: true,
+            role: Role::Standalone,
+            depth_delay_us: 0,
+            subordinate_delay_us: 0,
+            controls: ColorControls::default(),
+        }
+    }
+
+    fn problem(change: impl FnOnce(&mut DeviceConfig)) -> String {
+        let mut config = config();
+        change(&mut config);
+        config.validate().err().map(|error| error.to_string()).unwrap_or_default()
+    }
+
+    #[test]
+    fn what_a_device_can_do_is_accepted() {
+        assert_eq!(problem(|_| {}), "");
+        assert_eq!(problem(|c| c.depth_delay_us = -33_333), "");
+        let nv12 = |c: &mut DeviceConfig| c.color = Some("720p_NV12".parse().expect("a mode"));
+        assert_eq!(problem(nv12), "");
+        assert_eq!(problem(|c| (c.role, c.subordinate_delay_us) = (Role::Subordinate, 33_333)), "");
+        assert_eq!(problem(|c| (c.color, c.role) = (None, Role::Subordinate)), "");
+    }
+
+    #[test]
+    fn what_it_cannot_do_is_refused_with_the_fix() {
+        let refused = |change: fn(&mut DeviceConfig), words: &[&str]| {
+            let text = problem(change);
+            assert!(words.iter().all(|word| text.contains(word)), "{text:?} lacks {words:?}");
+        };
+        refused(|c| (c.color, c.depth) = (None, None), &["both cameras are off"]);
+        refused(|c| c.depth = Some(DepthMode::WfovUnbinned), &["WFOV_UNBINNED", "--rate 15"]);
+        refused(|c| c.color = "3072p".parse().ok(), &["3072p", "--rate 15"]);
+        refused(|c| c.color = "1080p_NV12".parse().ok(), &["NV12", "720p_NV12"]);
+        refused(|c| c.color = "BGRA_720P".parse().ok(), &["BGRA"]);
+        refused(|c| c.depth_delay_us = 33_334, &["--depth-delay 33334", "33333"]);
+        refused(|c| (c.depth, c.depth_delay_us) = (None, 1), &["--depth-delay", "off"]);
+        refused(|c| c.subordinate_delay_us = 1, &["--external-sync subordinate"]);
+        refused(
+            |c| (c.role, c.subordinate_delay_us) = (Role::Subordinate, 33_334),
+            &["--sync-delay 33334", "33333"],
+        );
+        refused(|c| (c.role, c.color) = (Role::Master, None), &["master", "--color-mode"]);
+    }
 }

@@ -1,16 +1,20 @@
 //! genlock records several Azure Kinect DKs as one instrument.
 //!
-//! Rooms, lowest floor first: [`error`], [`clock`], [`pool`], [`lane`], [`stage`] know nothing of cameras;
-//! [`frame`] and [`config`] are values; [`usb`] is the door to devices; [`device`] is one Azure Kinect;
-//! [`record`] makes takes; [`cli`] holds the words of the user.
+//! Rooms, lowest floor first: [`error`], [`clock`], [`pool`], [`lane`] and [`stage`] know nothing of cameras;
+//! [`frame`] and [`config`] are values; [`usb`] is the door to devices, [`sync`] the arithmetic of time;
+//! [`device`] is one Azure Kinect, [`rig`] many as one; [`record`] makes takes.
 
 pub mod clock;
 pub mod config;
+pub mod device;
 pub mod error;
 pub mod frame;
 pub mod lane;
 pub mod pool;
+pub mod record;
+pub mod rig;
 pub mod stage;
+pub mod sync;
 pub mod usb;
 
 pub use error::{Error, Result};

@@ -10,7 +10,8 @@ use genlock::frame::TrackName;
 use genlock::record::{Disk, Member, Recorded, Surroundings, Take};
 use genlock::stage::{Stage, Step};
 use genlock::usb::emulated::EmulatedBus;
-use genlock_emulator::{Cable, Faults, Kinect, Setup};
+use genlock_emulator::raw::SensorMode;
+use genlock_emulator::{Cable, Faults, Kinect, Setup, View};
 use genlock_formats::k4a::{self, DepthMode, Rate, Recording, Role};
 use std::collections::BTreeMap;
 use std::io::IoSlice;
@@ -89,10 +90,24 @@ struct Ran {
 
 const TRIGGERS: u64 = 12;
 
+/// Scenes rendered once for all runs.
+fn view(seed: u64) -> View {
+    static VIEWS: Mutex<BTreeMap<u64, View>> = Mutex::new(BTreeMap::new());
+    let mut views = VIEWS.lock().expect("no test thread panicked");
+    let render = || {
+        let mut view = View::scene(seed, "000000000001");
+        assert!(view.prepare_color("720p".parse().expect("a mode")));
+        assert!(view.prepare_depth(SensorMode::LongThrow));
+        view
+    };
+    views.entry(seed).or_insert_with(render).clone()
+}
+
 fn kinects(scenario: &Scenario) -> Vec<Kinect> {
     let cable = Cable::default();
     let make = |i: usize| {
-        let mut setup = Setup::new(format!("{:012}", i + 1), scenario.seed + i as u64);
+        let mut setup = Setup::new(&format!("{:012}", i + 1), scenario.seed + i as u64);
+        setup.view = view(i as u64 + scenario.seed % 3);
         if scenario.devices > 1 {
             setup.sync_out = Some(cable.clone());
             setup.sync_in = (i > 0).then(|| cable.clone());
@@ -122,7 +137,8 @@ fn member(bus: &EmulatedBus, found: &device::Found, place: usize, devices: usize
         subordinate_delay_us: 0,
         controls: ColorControls::default(),
     };
-    Member { device: Device::open(bus, found).expect("an emulated device opens"), config }
+    let device = Device::open(bus, found).expect("an emulated device opens");
+    Member { device, config, controls: ColorControls::default() }
 }
 
 fn run(scenario: &Scenario) -> Ran {
@@ -136,7 +152,7 @@ fn run(scenario: &Scenario) -> Ran {
         members,
         Some(TRIGGERS),
         Surroundings {
-            engine: Some(EngineLibrary::emulated()),
+            engine: Some(EngineLibrary::emulated().expect("the emulator's engine")),
             clock: clock.clone(),
             place: &mut |serial| {
                 Ok(Box::new(MemoryDisk { serial: serial.to_owned(), files: Arc::clone(&files) }))

@@ -20,7 +20,7 @@ pub use disk::{Disk, PartFile, part_path};
 pub use encode::{Encoder, swap_bytes};
 pub use file::{About, RecordingFile};
 pub use ledger::Missing;
-pub use output::Place;
+pub use output::{Place, file_name};
 pub use recorder::{Lanes, Recorder, Report};
 pub use run::{Outcome, run};
 pub use status::{DeviceStatus, Status};

@@ -1,7 +1,7 @@
 //! Runs a take on threads, from the devices on the bus to the finished files.
 
 use crate::clock::Clock;
-use crate::config::{DeviceConfig, Devices, Plan};
+use crate::config::{ColorControls, DeviceConfig, Devices, Plan};
 use crate::device::{self, Device, EngineLibrary, Jacks};
 use crate::error::{Error, Result};
 use crate::record::output::Place;
@@ -11,7 +11,7 @@ use crate::record::take::{Member, Recorded, Surroundings, Take};
 use crate::rig;
 use crate::stage;
 use crate::usb::Bus;
-use genlock_formats::k4a::{self, Role};
+use genlock_formats::k4a;
 use genlock_formats::take::Take as TakeFile;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
@@ -194,7 +194,7 @@ fn engine(plan: &Plan) -> Result<Option<EngineLibrary>> {
         return Ok(None);
     }
     match (&plan.devices, &plan.depth_engine) {
-        (Devices::Emulated { .. }, None) => Ok(Some(EngineLibrary::emulated())),
+        (Devices::Emulated { .. }, None) => EngineLibrary::emulated().map(Some),
         (_, path) => EngineLibrary::load(path.as_deref()).map(Some),
     }
 }
@@ -215,10 +215,12 @@ fn members(plan: &Plan, bus: &dyn Bus) -> Result<Vec<Member>> {
     for (mut device, role) in devices.into_iter().zip(roles) {
         let config = DeviceConfig { role, ..plan.config.clone() };
         config.validate()?;
+        let mut controls = ColorControls::default();
         if config.color.is_some() {
             device.set_controls(&config.controls)?;
+            controls = device.read_controls()?;
         }
-        members.push(Member { device, config });
+        members.push(Member { device, config, controls });
     }
     Ok(members)
 }
@@ -230,22 +232,18 @@ fn select(plan: &Plan, found: Vec<device::Found>) -> Result<Vec<device::Found>> 
     } else {
         format!("there are: {}", serials.join(", "))
     };
-    match &plan.devices {
-        Devices::Usb { serial: Some(serial), .. } | Devices::Emulated { serial: Some(serial), .. } => {
-            match found.into_iter().find(|found| found.serial == *serial) {
-                Some(device) => Ok(vec![device]),
-                None => Err(Error::Usage(format!("no device with serial {serial}; {there}"))),
-            }
-        }
-        Devices::Usb { index, .. } => {
-            let index = index.unwrap_or(0);
-            match found.into_iter().nth(index) {
-                Some(device) => Ok(vec![device]),
-                None => Err(Error::Device(format!("no Azure Kinect number {index}; {there}"))),
-            }
-        }
-        Devices::Emulated { .. } => Ok(found),
+    let (serial, index) = match &plan.devices {
+        Devices::Usb { serial, index } => (serial, Some(*index)),
+        Devices::Emulated { serial, .. } => (serial, None),
+    };
+    if let Some(serial) = serial {
+        let named = found.into_iter().find(|found| found.serial == *serial);
+        let missing = || Error::Usage(format!("no device with serial {serial}; {there}"));
+        return Ok(vec![named.ok_or_else(missing)?]);
     }
+    let Some(index) = index else { return Ok(found) };
+    let missing = || Error::Device(format!("no Azure Kinect number {index}; {there}"));
+    Ok(vec![found.into_iter().nth(index).ok_or_else(missing)?])
 }
 
 fn written(started: jiff::Timestamp) -> k4a::About {
@@ -271,14 +269,4 @@ fn conclude(
         place.conclude(&take)?;
     }
     Ok(take)
-}
-
-/// The role of a device in words for a person.
-#[must_use]
-pub fn role_word(role: Role) -> &'static str {
-    match role {
-        Role::Standalone => "standalone",
-        Role::Master => "master",
-        Role::Subordinate => "subordinate",
-    }
 }

@@ -4,10 +4,9 @@
 //! and simulation gives them turns.
 
 use crate::clock::Clock;
-use crate::config::DeviceConfig;
+use crate::config::{ColorControls, DeviceConfig};
 use crate::device::{Buffering, Device, EngineLibrary, Outputs};
-use crate::error::{Error, Result};
-use crate::frame::TrackName;
+use crate::error::Result;
 use crate::lane::{Received, Receiver, lane};
 use crate::record::cameras::Cameras;
 use crate::record::counters::Counters;
@@ -37,6 +36,8 @@ pub struct Member {
     pub device: Device,
     /// What it is asked to do.
     pub config: DeviceConfig,
+    /// Its color controls, as it has them after they were set; nothing with color off.
+    pub controls: ColorControls,
 }
 
 /// A running take.
@@ -49,6 +50,7 @@ pub struct Take {
 struct Running {
     device: Device,
     config: DeviceConfig,
+    controls: ColorControls,
     counters: Arc<Counters>,
     report: Receiver<Report>,
 }
@@ -81,6 +83,8 @@ pub struct Recorded {
     pub device: Device,
     /// What it was asked to do.
     pub config: DeviceConfig,
+    /// Its color controls in the take; nothing with color off.
+    pub controls: ColorControls,
     /// What its file holds; none when the file could not be finished.
     pub report: Option<Report>,
 }
@@ -106,7 +110,8 @@ impl Take {
         for (member, disk) in members.into_iter().zip(places) {
             if let Err(cause) = take.start_device(member, disk, &mut around) {
                 take.end_now();
-                take.stop_devices();
+                // What failed first is what there is to say.
+                let _ = take.stop_devices();
                 return Err(cause);
             }
         }
@@ -119,7 +124,7 @@ impl Take {
         disk: Box<dyn Disk>,
         around: &mut Surroundings<'_>,
     ) -> Result<()> {
-        let Member { mut device, config } = member;
+        let Member { mut device, config, controls } = member;
         let serial = device.serial().to_owned();
         let (to_recorder, frames) = lane(LANE_FRAMES);
         let (to_encoder, depth_frames) = lane(LANE_FRAMES);
@@ -143,7 +148,7 @@ impl Take {
             Arc::clone(&counters),
         );
         let started = device.start(&config, around.engine.as_ref(), outputs, buffering(&config));
-        self.members.push(Running { device, config, counters, report: reported });
+        self.members.push(Running { device, config, controls, counters, report: reported });
         let mut sources = started?;
         sources.push(Box::new(Encoder::new(&serial, depth_frames, to_recorder, losses)));
         (around.launch)(Stages { sources, recorder: Box::new(recorder) })
@@ -200,6 +205,7 @@ impl Take {
             },
             device: member.device,
             config: member.config,
+            controls: member.controls,
         });
         (recorded.collect(), stopped)
     }
@@ -241,19 +247,4 @@ fn about(device: &Device, config: &DeviceConfig, around: &Surroundings<'_>) -> A
 /// may take for one write.
 fn buffering(config: &DeviceConfig) -> Buffering {
     Buffering { frames: (config.rate.fps() as usize * 3 / 2).max(12) }
-}
-
-/// Frames of a report for one track.
-#[must_use]
-pub fn frames_of(report: &Report, track: TrackName) -> Option<u64> {
-    report.frames.iter().find(|(name, _)| *name == track).map(|(_, frames)| *frames)
-}
-
-/// That nothing was asked to record.
-#[must_use]
-pub fn nobody() -> Error {
-    Error::Device(
-        "no Azure Kinect found: check power and the USB 3 cable, or rehearse with --emulated 1"
-            .to_owned(),
-    )
 }

@@ -3,6 +3,9 @@
 //! [`Bus`] finds devices, [`Port`] is one opened USB device (a camera has two: depth 097C, color 097D),
 //! [`Stream`] is an endpoint that data flows from.
 
+pub mod emulated;
+pub mod host;
+
 use crate::error::Result;
 use crate::pool::{Buf, Pool};
 use std::time::Duration;
@@ -20,6 +23,9 @@ pub trait Bus: Send + Sync {
     /// # Errors
     /// `Device` when it is gone, in use, or not permitted.
     fn open(&self, device: &UsbDevice) -> Result<Box<dyn Port>>;
+
+    /// Whether opened devices can stream, or answer commands alone.
+    fn can_stream(&self) -> bool;
 }
 
 /// One USB device, as enumeration shows it.
@@ -74,9 +80,6 @@ pub type Answer<T> = std::result::Result<T, Fault>;
 pub trait Port: Send {
     /// The raw configuration descriptor, with everything under it.
     fn configuration(&self) -> &[u8];
-
-    /// The raw BOS descriptor.
-    fn bos(&mut self) -> Answer<Vec<u8>>;
 
     /// Claims an interface, detaching a kernel driver that holds it.
     fn claim(&mut self, interface: u8) -> Answer<()>;
@@ -156,7 +159,7 @@ pub struct Transfer {
 pub struct Packets {
     /// Bytes from the start of one packet to the start of the next.
     pub stride: usize,
-    lens: [u32; PACKETS_MAX],
+    lens: [Option<u32>; PACKETS_MAX],
     count: usize,
 }
 
@@ -167,29 +170,31 @@ impl Packets {
         Self { stride, ..Self::default() }
     }
 
-    /// Adds a packet of `len` bytes; says false where [`PACKETS_MAX`] are there already.
+    /// Adds a packet: its length, or none when it was lost on the way. Says false where [`PACKETS_MAX`] are
+    /// there already.
     #[must_use]
-    pub fn push(&mut self, len: u32) -> bool {
+    pub fn push(&mut self, len: Option<u32>) -> bool {
         let Some(slot) = self.lens.get_mut(self.count) else { return false };
         *slot = len;
         self.count += 1;
         true
     }
 
-    /// Lengths of the packets in bytes.
+    /// Lengths of the packets in bytes; none for those that were lost.
     #[must_use]
-    pub fn lens(&self) -> &[u32] {
+    pub fn lens(&self) -> &[Option<u32>] {
         &self.lens[..self.count]
     }
 }
 
 impl Transfer {
-    /// The payloads: isochronous packets one by one, or the whole buffer of a bulk transfer.
-    pub fn payloads(&self) -> impl Iterator<Item = &[u8]> {
-        let whole = self.packets.lens().is_empty().then_some(&self.buf[..]);
-        let packets = self.packets.lens().iter().enumerate().filter_map(|(i, &len)| {
+    /// The payloads: isochronous packets one by one, none for those that were lost; or the whole buffer of a
+    /// bulk transfer.
+    pub fn payloads(&self) -> impl Iterator<Item = Option<&[u8]>> {
+        let whole = self.packets.lens().is_empty().then_some(Some(&self.buf[..]));
+        let packets = self.packets.lens().iter().enumerate().map(|(i, len)| {
             let start = i * self.packets.stride;
-            self.buf.get(start..start + len as usize)
+            self.buf.get(start..start + (*len)? as usize)
         });
         whole.into_iter().chain(packets)
     }

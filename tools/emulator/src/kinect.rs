@@ -537,14 +537,14 @@ impl Kinect {
     }
 
     /// An isochronous transfer of the color stream: packets of at most `packet_bytes`, that far apart in
-    /// `into`, their lengths in `lens`. Packets without data are left out, and a transfer ends with a frame.
+    /// `into`, their lengths in `lens` (none: lost on the way). Packets without data are left out, and a transfer ends with a frame.
     pub fn isochronous_in(
         &mut self,
         function: Function,
         endpoint: u8,
         into: &mut [u8],
         packet_bytes: usize,
-        lens: &mut [u32],
+        lens: &mut [Option<u32>],
         now_ns: u64,
     ) -> Read {
         if self.is_gone(now_ns) {
@@ -580,7 +580,7 @@ impl Kinect {
         pulses: &Pulses,
         into: &mut [u8],
         packet_bytes: usize,
-        lens: &mut [u32],
+        lens: &mut [Option<u32>],
         now_ns: u64,
     ) -> usize {
         let k = self.color.queue.next;
@@ -599,7 +599,7 @@ impl Kinect {
             let middle = self.color.position.sent > 0;
             let (bytes, last) = self.color.position.payload(image, &facts, fault, packet);
             let lost = fault == Some(ColorFault::LostPayload) && middle && !last;
-            lens[count] = if lost { 0 } else { bytes as u32 };
+            lens[count] = (!lost).then_some(bytes as u32);
             count += 1;
             if last {
                 self.color.queue.next = k + 1;

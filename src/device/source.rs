@@ -1,0 +1,177 @@
+//! What the sources of a device have in common: where frames and losses go, when to stop, and what the state
+//! of a stream means.
+
+use crate::error::{Error, Result};
+use crate::frame::{Cause, Frame, Loss, TrackName};
+use crate::lane::Sender;
+use crate::usb::{Fault, Stream, Transfer};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+/// Failing transfers in sequence that end a stream: what goes on failing will not recover by itself.
+const FAILURES_MAX: u32 = 100;
+
+/// Microseconds of a count of 90 kHz ticks, rounded down as libk4a does (usb-protocol.md 9.1).
+#[must_use]
+pub fn ticks_to_us(ticks: u64) -> u64 {
+    u64::try_from(u128::from(ticks) * 100 / 9).unwrap_or(u64::MAX)
+}
+
+/// A stream of one device, watched.
+pub struct Source {
+    name: String,
+    track: TrackName,
+    stream: Box<dyn Stream>,
+    output: Sender<Frame>,
+    losses: Sender<Loss>,
+    stop: Arc<AtomicBool>,
+    starved: u64,
+    failures: u32,
+}
+
+/// What a look at a stream came to.
+pub enum Look {
+    /// A sound transfer.
+    Transfer(Transfer),
+    /// A transfer that was lost; it is reported already.
+    Lost,
+    /// Nothing yet.
+    Nothing,
+    /// The take is over.
+    Stopped,
+}
+
+/// Where a source's frames and losses go.
+#[derive(Clone)]
+pub struct Exit {
+    /// Frames.
+    pub output: Sender<Frame>,
+    /// Losses.
+    pub losses: Sender<Loss>,
+    /// Set when the take is over.
+    pub stop: Arc<AtomicBool>,
+}
+
+impl Source {
+    /// A source of `track` of the device with `serial`.
+    #[must_use]
+    pub fn new(serial: &str, track: TrackName, stream: Box<dyn Stream>, exit: Exit) -> Self {
+        Self {
+            name: format!("{serial} {}", track.to_string().to_lowercase()),
+            track,
+            stream,
+            output: exit.output,
+            losses: exit.losses,
+            stop: exit.stop,
+            starved: 0,
+            failures: 0,
+        }
+    }
+
+    /// The source's name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Waits for a transfer.
+    ///
+    /// # Errors
+    /// `Device` when the stream is dead.
+    pub fn look(&mut self, wait: Duration) -> Result<Look> {
+        if self.stop.load(Ordering::Acquire) {
+            return Ok(Look::Stopped);
+        }
+        let transfer = self.stream.next(wait);
+        if self.stream.starved() > self.starved {
+            self.starved = self.stream.starved();
+            self.lost(None, Cause::NoBuffer);
+            return Ok(Look::Lost);
+        }
+        let Some(transfer) = transfer else { return Ok(Look::Nothing) };
+        match transfer.status {
+            Ok(()) => {
+                self.failures = 0;
+                Ok(Look::Transfer(transfer))
+            }
+            // A subordinate that waits for its master times out all the time.
+            Err(Fault::Timeout) => Ok(Look::Nothing),
+            Err(Fault::Gone) => Err(self.dead("the device left the bus; check its cable and power")),
+            Err(_) if self.failures >= FAILURES_MAX => {
+                Err(self.dead("every transfer fails; plug the device in again"))
+            }
+            Err(_) => {
+                self.failures += 1;
+                self.lost(None, Cause::Transfer);
+                Ok(Look::Lost)
+            }
+        }
+    }
+
+    fn dead(&self, why: &str) -> Error {
+        Error::Device(format!("{}: {why}", self.name))
+    }
+
+    /// Sends a frame on; where the lane is full, it is lost.
+    pub fn send(&self, frame: Frame) {
+        let stamp_us = frame.stamp_us;
+        if self.output.send(frame).is_err() {
+            self.lost(Some(stamp_us), Cause::LaneFull);
+        }
+    }
+
+    /// Reports a loss. A full lane loses the cause alone: the gap itself is still seen by its trigger.
+    pub fn lost(&self, stamp_us: Option<u64>, cause: Cause) {
+        let _ = self.losses.send(Loss { track: self.track, stamp_us, cause });
+    }
+}
+
+/// Holds back stamps from before the clocks' reset: starting the color camera sets them to zero, and what was
+/// on its way still carries the old time (usb-protocol.md 9.3).
+#[derive(Debug, Clone, Copy)]
+pub struct StaleGuard {
+    limit_us: Option<u64>,
+}
+
+impl StaleGuard {
+    /// Holds back what is later than `limit_us` until the first stamp that is not.
+    #[must_use]
+    pub fn until_below(limit_us: u64) -> Self {
+        Self { limit_us: Some(limit_us) }
+    }
+
+    /// Holds nothing back.
+    #[must_use]
+    pub fn open() -> Self {
+        Self { limit_us: None }
+    }
+
+    /// Whether a stamp is from before the reset.
+    pub fn is_stale(&mut self, stamp_us: u64) -> bool {
+        let stale = self.limit_us.is_some_and(|limit_us| stamp_us > limit_us);
+        if !stale {
+            self.limit_us = None;
+        }
+        stale
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ticks_are_rounded_down() {
+        assert_eq!((ticks_to_us(1), ticks_to_us(3000)), (11, 33_333));
+        assert!(ticks_to_us(u64::MAX) > 0);
+    }
+
+    #[test]
+    fn stale_stamps_are_held_back_until_the_reset() {
+        let mut guard = StaleGuard::until_below(100);
+        let stale = [5000, 101, 100, 5000].map(|stamp| guard.is_stale(stamp));
+        assert_eq!(stale, [true, true, false, false]);
+        assert!(!StaleGuard::open().is_stale(u64::MAX));
+    }
+}

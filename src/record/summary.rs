@@ -1,0 +1,100 @@
+//! What `take.toml` says of a take.
+
+use crate::config::{ColorControls, Plan, Setting};
+use crate::error::Error;
+use crate::record::output::file_name;
+use crate::record::take::Recorded;
+use genlock_formats::take::{Control, Delay, Device, FORMAT, Loss, Outcome, Take};
+use std::collections::BTreeMap;
+
+/// Sums a take up.
+pub(super) fn of(
+    plan: &Plan,
+    started: jiff::Timestamp,
+    recorded: &[Recorded],
+    failure: Option<&Error>,
+) -> Take {
+    let mut devices: Vec<_> = recorded.iter().map(device).collect();
+    devices.sort_by(|a, b| a.serial.cmp(&b.serial));
+    let whole = devices.iter().all(|device| device.losses.is_empty());
+    Take {
+        format: FORMAT,
+        genlock: env!("CARGO_PKG_VERSION").to_owned(),
+        started: started.strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
+        outcome: match (failure, whole) {
+            (Some(_), _) => Outcome::Failed,
+            (None, true) => Outcome::Whole,
+            (None, false) => Outcome::Losses,
+        },
+        reason: failure.map(ToString::to_string),
+        triggers_asked: plan.triggers,
+        devices,
+    }
+}
+
+fn device(recorded: &Recorded) -> Device {
+    let (config, report) = (&recorded.config, recorded.report.as_ref());
+    let frames = report.map(|report| report.frames.as_slice()).unwrap_or_default();
+    let missing = report.map(|report| report.missing.as_slice()).unwrap_or_default();
+    let off = || "OFF".to_owned();
+    Device {
+        serial: recorded.device.serial().to_owned(),
+        file: report.map(|_| file_name(recorded.device.serial())),
+        role: config.role.to_string().to_lowercase(),
+        color_mode: config.color.map_or_else(off, |mode| mode.to_string()),
+        depth_mode: config.depth.map_or_else(off, |mode| mode.to_string()),
+        rate: config.rate.fps(),
+        imu: config.imu,
+        first_trigger: report.map_or(0, |report| report.first_trigger),
+        trigger_count: report.map_or(0, |report| report.trigger_count),
+        bytes: report.map_or(0, |report| report.bytes),
+        depth_delay_off_color: Delay::of(config.depth_delay_us.into()),
+        delay_off_master: Delay::of(config.subordinate_delay_us.into()),
+        frames: frames.iter().map(|(track, n)| (track.to_string().to_lowercase(), *n)).collect(),
+        firmware: recorded
+            .device
+            .firmware()
+            .components()
+            .map(|(name, version)| (name.to_owned(), version.to_string()))
+            .into(),
+        color_controls: controls(&recorded.controls),
+        losses: missing
+            .iter()
+            .map(|missing| Loss {
+                track: missing.track.to_string().to_lowercase(),
+                first_trigger: missing.triggers.start,
+                last_trigger: missing.triggers.end - 1,
+                cause: missing.cause.to_string(),
+            })
+            .collect(),
+    }
+}
+
+fn controls(controls: &ColorControls) -> BTreeMap<String, Control> {
+    let setting = |setting: Option<Setting>| {
+        setting.map(|setting| match setting {
+            Setting::Auto => Control::Word("auto".to_owned()),
+            Setting::Manual(value) => Control::Value(value.into()),
+        })
+    };
+    let value = |value: Option<i32>| value.map(|value| Control::Value(value.into()));
+    let powerline = match controls.powerline_frequency {
+        Some(1) => Some(50),
+        Some(2) => Some(60),
+        other => other,
+    };
+    [
+        ("exposure_us", setting(controls.exposure)),
+        ("white_balance_k", setting(controls.white_balance)),
+        ("brightness", value(controls.brightness)),
+        ("contrast", value(controls.contrast)),
+        ("saturation", value(controls.saturation)),
+        ("sharpness", value(controls.sharpness)),
+        ("backlight_compensation", value(controls.backlight_compensation)),
+        ("gain", value(controls.gain)),
+        ("powerline_hz", value(powerline)),
+    ]
+    .into_iter()
+    .filter_map(|(name, control)| Some((name.to_owned(), control?)))
+    .collect()
+}

@@ -1,0 +1,293 @@
+//! Emulated devices behind the same door as real ones.
+//!
+//! The lock around each device stands for the hardware: a real device serves its endpoints by itself. It is
+//! held while the device fills a buffer and no longer, and belongs to no path that real devices take.
+
+use crate::clock::Clock;
+use crate::error::{Error, Result};
+use crate::pool::Pool;
+use crate::usb::{
+    Answer, Bus, Fault, PACKETS_MAX, Packets, Port, Request, Stream, StreamEndpoint, Transfer,
+    TransferKind, UsbDevice,
+};
+use genlock_emulator::{
+    Cable, Function, Kinect, Playback, Read, Received, Request as EmulatedRequest, Setup, View,
+};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+/// How often a stream looks again while its device cannot say when it will have data: a subordinate does not
+/// know when its master starts.
+const LOOK_AGAIN: Duration = Duration::from_millis(5);
+
+type Shared = Arc<Mutex<Kinect>>;
+
+/// A bus with emulated cameras.
+pub struct EmulatedBus {
+    kinects: Vec<Shared>,
+    clock: Clock,
+    streams: Arc<Mutex<Vec<(Shared, Function, u8)>>>,
+}
+
+fn lock<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
+    shared.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl EmulatedBus {
+    /// A bus with these cameras.
+    #[must_use]
+    pub fn new(kinects: Vec<Kinect>, clock: Clock) -> Self {
+        let kinects = kinects.into_iter().map(|kinect| Arc::new(Mutex::new(kinect))).collect();
+        Self { kinects, clock, streams: Arc::default() }
+    }
+
+    /// A rig of `count` cameras in a chain of sync cables, the first being the master; one alone has no
+    /// cable. They see a scene each, or all of them the recording.
+    #[must_use]
+    pub fn rig(count: usize, recording: Option<&Arc<Playback>>, clock: Clock) -> Self {
+        let cable = Cable::default();
+        let kinect = |i: usize| {
+            let recorded = recording.and_then(|playback| playback.serial.clone());
+            let serial = recorded.filter(|_| i == 0).unwrap_or(format!("{:012}", i + 1));
+            let mut setup = Setup::new(&serial, i as u64 + 1);
+            if let Some(playback) = recording {
+                setup.view = View::playback(Arc::clone(playback), &serial);
+            }
+            setup.sync_in = (i > 0).then(|| cable.clone());
+            setup.sync_out = (i + 1 < count).then(|| cable.clone());
+            Kinect::new(setup)
+        };
+        Self::new((0..count).map(kinect).collect(), clock)
+    }
+
+    /// When an open stream will next have data; none while none knows.
+    #[must_use]
+    pub fn next_event_ns(&self) -> Option<u64> {
+        let now_ns = self.clock.now_ns();
+        let streams = lock(&self.streams);
+        let ready = |(kinect, function, endpoint): &(Shared, Function, u8)| {
+            lock(kinect).ready_at(*function, *endpoint, now_ns)
+        };
+        streams.iter().filter_map(ready).min()
+    }
+
+    /// Every command and control write that the camera with `serial` received.
+    #[must_use]
+    pub fn journal(&self, serial: &str) -> Vec<Received> {
+        let journal = |kinect: &Shared| {
+            let kinect = lock(kinect);
+            let strings = &kinect.descriptors(Function::Depth).strings;
+            (strings[2] == serial).then(|| kinect.journal().to_vec())
+        };
+        self.kinects.iter().find_map(journal).unwrap_or_default()
+    }
+}
+
+impl Bus for EmulatedBus {
+    fn devices(&self) -> Result<Vec<UsbDevice>> {
+        let device = |(i, kinect): (usize, &Shared), function: Function| UsbDevice {
+            product: function.product(),
+            serial: lock(kinect).descriptors(function).strings[2].clone(),
+            bus: i as u8 + 1,
+            address: if function == Function::Depth { 2 } else { 3 },
+            ports: vec![1, if function == Function::Depth { 2 } else { 1 }],
+            superspeed: true,
+        };
+        let kinects = self.kinects.iter().enumerate();
+        Ok(kinects
+            .flat_map(|k| [Function::Depth, Function::Color].map(|function| device(k, function)))
+            .collect())
+    }
+
+    fn open(&self, device: &UsbDevice) -> Result<Box<dyn Port>> {
+        let kinect = usize::from(device.bus).checked_sub(1).and_then(|i| self.kinects.get(i));
+        let functions = [Function::Depth, Function::Color];
+        let function = functions.into_iter().find(|f| f.product() == device.product);
+        let (Some(kinect), Some(function)) = (kinect, function) else {
+            return Err(Error::Device(format!("{}: not on the emulated bus", device.serial)));
+        };
+        Ok(Box::new(EmulatedPort {
+            configuration: lock(kinect).descriptors(function).configuration.clone(),
+            kinect: Arc::clone(kinect),
+            function,
+            clock: self.clock.clone(),
+            streams: Arc::clone(&self.streams),
+        }))
+    }
+
+    fn can_stream(&self) -> bool {
+        true
+    }
+}
+
+struct EmulatedPort {
+    kinect: Shared,
+    function: Function,
+    configuration: Vec<u8>,
+    clock: Clock,
+    streams: Arc<Mutex<Vec<(Shared, Function, u8)>>>,
+}
+
+fn emulated(request: Request) -> EmulatedRequest {
+    let Request { kind, request, value, index } = request;
+    EmulatedRequest { kind, request, value, index }
+}
+
+impl Port for EmulatedPort {
+    fn configuration(&self) -> &[u8] {
+        &self.configuration
+    }
+
+    fn claim(&mut self, _interface: u8) -> Answer<()> {
+        Ok(())
+    }
+
+    fn set_alternate(&mut self, interface: u8, alternate: u8) -> Answer<()> {
+        let (value, index) = (u16::from(alternate), u16::from(interface));
+        self.control_out(Request { kind: 0x01, request: 11, value, index }, &[])
+    }
+
+    fn control_in(&mut self, request: Request, into: &mut [u8]) -> Answer<usize> {
+        let now_ns = self.clock.now_ns();
+        let answer = lock(&self.kinect).control_in(self.function, emulated(request), into, now_ns);
+        answer.map_err(|_| Fault::Stall)
+    }
+
+    fn control_out(&mut self, request: Request, data: &[u8]) -> Answer<()> {
+        let now_ns = self.clock.now_ns();
+        let answer = lock(&self.kinect).control_out(self.function, emulated(request), data, now_ns);
+        answer.map_err(|_| Fault::Stall)
+    }
+
+    fn bulk_out(&mut self, endpoint: u8, data: &[u8]) -> Answer<()> {
+        let now_ns = self.clock.now_ns();
+        let answer = lock(&self.kinect).bulk_out(self.function, endpoint, data, now_ns);
+        answer.map_err(|_| Fault::Stall)
+    }
+
+    fn bulk_in(&mut self, endpoint: u8, into: &mut [u8]) -> Answer<usize> {
+        let now_ns = self.clock.now_ns();
+        // An emulated device answers commands at once, so what is not there will not come.
+        match lock(&self.kinect).bulk_in(self.function, endpoint, into, now_ns) {
+            Read::Done(bytes) => Ok(bytes),
+            Read::Pending => Err(Fault::Timeout),
+            Read::Stall => Err(Fault::Stall),
+            Read::Overflow => Err(Fault::Overflow),
+            Read::Gone => Err(Fault::Gone),
+        }
+    }
+
+    fn stream(&mut self, endpoint: StreamEndpoint, pool: Pool) -> Answer<Box<dyn Stream>> {
+        let key = (Arc::clone(&self.kinect), self.function, endpoint.address);
+        lock(&self.streams).push(key);
+        Ok(Box::new(EmulatedStream {
+            kinect: Arc::clone(&self.kinect),
+            function: self.function,
+            endpoint,
+            discard: vec![0; pool.buf_bytes()],
+            pool,
+            clock: self.clock.clone(),
+            streams: Arc::clone(&self.streams),
+            starved: 0,
+        }))
+    }
+}
+
+struct EmulatedStream {
+    kinect: Shared,
+    function: Function,
+    endpoint: StreamEndpoint,
+    pool: Pool,
+    /// Where data go when the pool is empty: the device's are gone all the same.
+    discard: Vec<u8>,
+    clock: Clock,
+    streams: Arc<Mutex<Vec<(Shared, Function, u8)>>>,
+    starved: u64,
+}
+
+impl EmulatedStream {
+    /// Reads once into `into`; gives the transfer's packets and what came of it.
+    fn read(&self, into: &mut [u8]) -> (Packets, Read) {
+        let (now_ns, address) = (self.clock.now_ns(), self.endpoint.address);
+        let mut kinect = lock(&self.kinect);
+        match self.endpoint.kind {
+            TransferKind::Bulk => {
+                (Packets::default(), kinect.bulk_in(self.function, address, into, now_ns))
+            }
+            TransferKind::Isochronous { packet_bytes } => {
+                let mut lens = [None; PACKETS_MAX];
+                let read = kinect.isochronous_in(
+                    self.function,
+                    address,
+                    into,
+                    packet_bytes,
+                    &mut lens,
+                    now_ns,
+                );
+                let mut packets = Packets::new(packet_bytes);
+                if let Read::Done(count) = read {
+                    for len in &lens[..count] {
+                        assert!(packets.push(*len), "no more lengths than packets");
+                    }
+                }
+                (packets, read)
+            }
+        }
+    }
+
+    fn wait(&self, wait: Duration) {
+        let now_ns = self.clock.now_ns();
+        let ready = lock(&self.kinect).ready_at(self.function, self.endpoint.address, now_ns);
+        match ready {
+            Some(at_ns) => self.clock.wait_until(at_ns, wait),
+            None => self.clock.wait_until(u64::MAX, wait.min(LOOK_AGAIN)),
+        }
+    }
+}
+
+impl Stream for EmulatedStream {
+    fn next(&mut self, wait: Duration) -> Option<Transfer> {
+        let mut buf = self.pool.lend();
+        let mut waited = wait.is_zero();
+        loop {
+            let mut discard = std::mem::take(&mut self.discard);
+            let (packets, read) = self.read(buf.as_deref_mut().unwrap_or(&mut discard));
+            self.discard = discard;
+            let status = match read {
+                Read::Pending if waited => return None,
+                Read::Pending => {
+                    self.wait(wait);
+                    waited = true;
+                    continue;
+                }
+                Read::Done(_) => Ok(()),
+                Read::Stall => Err(Fault::Stall),
+                Read::Overflow => Err(Fault::Overflow),
+                Read::Gone => Err(Fault::Gone),
+            };
+            let Some(mut buf) = buf else {
+                self.starved += 1;
+                return None;
+            };
+            buf.set_len(match read {
+                Read::Done(count) if packets.stride > 0 => count * packets.stride,
+                Read::Done(bytes) => bytes,
+                _ => 0,
+            });
+            return Some(Transfer { buf, packets, status, arrived_ns: self.clock.now_ns() });
+        }
+    }
+
+    fn starved(&self) -> u64 {
+        self.starved
+    }
+}
+
+impl Drop for EmulatedStream {
+    fn drop(&mut self) {
+        lock(&self.streams).retain(|(kinect, function, endpoint)| {
+            let same = Arc::ptr_eq(kinect, &self.kinect) && *function == self.function;
+            !(same && *endpoint == self.endpoint.address)
+        });
+    }
+}
