@@ -106,11 +106,11 @@ impl<T> Receiver<T> {
         if let Some(value) = self.0.queue.pop() {
             return Received::Value(value);
         }
-        let closed = self.0.senders.load(Ordering::Acquire) == 0;
-        if !closed && !wait.is_zero() {
+        if !wait.is_zero() {
             self.park(wait);
         }
-        // A value may have come between the first look and the last sender's leaving.
+        // Looked at before the queue: the last sender may have sent and left since.
+        let closed = self.0.senders.load(Ordering::Acquire) == 0;
         match self.0.queue.pop() {
             Some(value) => Received::Value(value),
             None if closed => Received::Closed,
@@ -121,14 +121,12 @@ impl<T> Receiver<T> {
     fn park(&self, wait: Duration) {
         self.0.receiver.get_or_init(std::thread::current);
         let until = Instant::now() + wait;
-        self.0.parked.store(true, Ordering::Release);
-        fence(Ordering::SeqCst);
-        while self.0.queue.is_empty()
-            && self.0.senders.load(Ordering::Acquire) > 0
-            && self.0.parked.load(Ordering::Acquire)
-        {
+        loop {
+            self.0.parked.store(true, Ordering::Release);
+            fence(Ordering::SeqCst);
             let left = until.saturating_duration_since(Instant::now());
-            if left.is_zero() {
+            let closed = self.0.senders.load(Ordering::Acquire) == 0;
+            if closed || left.is_zero() || !self.0.queue.is_empty() {
                 break;
             }
             std::thread::park_timeout(left);

@@ -4,12 +4,14 @@
 //! [`frame`] and [`config`] are values; [`usb`] is the door to devices, [`sync`] the arithmetic of time;
 //! [`device`] is one Azure Kinect, [`rig`] many as one; [`record`] makes takes.
 
+pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod device;
 pub mod error;
 pub mod frame;
 pub mod lane;
+pub mod map;
 pub mod pool;
 pub mod record;
 pub mod rig;

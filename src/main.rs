@@ -1,1 +1,7 @@
-fn main() {}
+//! The `genlock` command.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    genlock::cli::main()
+}

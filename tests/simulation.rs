@@ -230,13 +230,17 @@ fn turns(
 /// Checks what must hold of every run.
 fn check(scenario: &Scenario, ran: &Ran) {
     let seed = scenario.seed;
-    assert_eq!(ran.files.len(), scenario.devices, "seed {seed}");
     let mut firsts = Vec::new();
     for recorded in &ran.recorded {
         let report = recorded.report.as_ref().expect("every file is finished");
         assert_eq!(report.trigger_count, TRIGGERS, "seed {seed}");
         firsts.push(report.first_trigger);
-        let file = &ran.files[recorded.device.serial()];
+        let Some(file) = ran.files.get(recorded.device.serial()) else {
+            // So slow a stage that not one frame came through: then all of them are missing.
+            let lost: u64 = report.missing.iter().map(|m| m.triggers.end - m.triggers.start).sum();
+            assert_eq!(lost, 3 * TRIGGERS, "seed {seed}");
+            continue;
+        };
         let recording = Recording::open(file).unwrap_or_else(|e| panic!("seed {seed}: {e}"));
         let mut images = BTreeMap::<TrackName, u64>::new();
         for capture in recording.captures() {

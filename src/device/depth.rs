@@ -114,7 +114,7 @@ impl DepthEngine {
             Processed::Images { exposure_ticks: 0 } => {}
             Processed::Images { exposure_ticks } => {
                 let stamp_us = ticks_to_us(exposure_ticks);
-                if !self.guard.is_stale(stamp_us) {
+                if !self.guard.is_stale(stamp_us, raw.arrived_ns) {
                     self.send(stamp_us, raw.arrived_ns);
                 }
             }

@@ -66,7 +66,7 @@ impl ImuSource {
         let Some(mut buf) = self.samples.lend() else {
             return self.source.lost(None, Cause::NoBuffer);
         };
-        if let Some((stamp_us, last_us)) = self.correct(&packet, &mut buf) {
+        if let Some((stamp_us, last_us)) = self.correct(&packet, transfer.arrived_ns, &mut buf) {
             let (track, arrived_ns) = (TrackName::Imu, transfer.arrived_ns);
             self.source.send(Frame { track, stamp_us, last_us, arrived_ns, buf });
         }
@@ -74,12 +74,17 @@ impl ImuSource {
 
     /// Writes the corrected samples into `buf`; gives the times of the first and the last, none when all
     /// are from before the clocks' reset.
-    fn correct(&mut self, packet: &Packet<'_>, buf: &mut Buf) -> Option<(u64, u64)> {
+    fn correct(
+        &mut self,
+        packet: &Packet<'_>,
+        arrived_ns: u64,
+        buf: &mut Buf,
+    ) -> Option<(u64, u64)> {
         buf.set_len(0);
         let mut times = None;
         for (gyro, accel) in packet.gyroscope.iter().zip(packet.accelerometer) {
             let stamp_us = ticks_to_us(ticks(accel));
-            if self.guard.is_stale(stamp_us) {
+            if self.guard.is_stale(stamp_us, arrived_ns) {
                 continue;
             }
             let accelerometer = scaled(accel, packet.accelerometer_unit);

@@ -17,6 +17,7 @@ mod uvc;
 pub use engine::EngineLibrary;
 pub use firmware::{Firmware, Version};
 
+use crate::clock::Clock;
 use crate::config::{ColorControls, DeviceConfig};
 use crate::error::{Error, Result};
 use crate::frame::{Frame, Loss};
@@ -137,6 +138,8 @@ pub struct Outputs {
     pub losses: Sender<Loss>,
     /// Set when the take is over: sources are done at their next step.
     pub stop: Arc<AtomicBool>,
+    /// Host time.
+    pub clock: Clock,
 }
 
 /// How much a device may hold back.
@@ -275,6 +278,11 @@ impl Device {
             Error::Device(format!("{}: its calibration cannot be used: {what}", self.serial))
         })?;
         self.color.write(SET_SYS_CFG, &sync_config(config))?;
+        // Starting color resets the clocks of all streams; depth alone keeps the old time.
+        let guard = match config.color {
+            Some(_) => StaleGuard::since(outputs.clock.now_ns()),
+            None => StaleGuard::open(),
+        };
         let mut stages: Vec<Box<dyn Stage>> = Vec::new();
         let exit = |output: &Sender<Frame>| Exit {
             output: output.clone(),
@@ -287,7 +295,6 @@ impl Device {
             })?;
             let parts =
                 EngineParts { library, mode, blob: Vec::new(), camera: calibration.depth_camera };
-            let guard = depth_guard(config);
             stages.extend(self.start_depth(
                 config.rate,
                 parts,
@@ -300,7 +307,6 @@ impl Device {
             stages.push(self.start_color(mode, config.rate, exit(&outputs.color), buffering)?);
         }
         if config.imu {
-            let guard = imu_guard(config);
             stages.push(self.start_imu(&calibration, exit(&outputs.imu), guard)?);
         }
         Ok(stages)
@@ -458,22 +464,6 @@ fn sync_config(config: &DeviceConfig) -> [u8; 13] {
     bytes[8..12].copy_from_slice(&(depth as i32).to_le_bytes());
     bytes[12] = 1;
     bytes
-}
-
-/// Starting color resets the clocks; frames with more than ten periods on the clock are from before.
-fn depth_guard(config: &DeviceConfig) -> StaleGuard {
-    match config.color {
-        Some(_) => StaleGuard::until_below(11 * config.rate.period_us() - 1),
-        None => StaleGuard::open(),
-    }
-}
-
-/// The IMU's clock follows within a second and a half.
-fn imu_guard(config: &DeviceConfig) -> StaleGuard {
-    match config.color {
-        Some(_) => StaleGuard::until_below(1_500_000),
-        None => StaleGuard::open(),
-    }
 }
 
 fn open_mcu(bus: &dyn Bus, device: &UsbDevice, interface: u8, endpoints: Endpoints) -> Result<Mcu> {

@@ -129,29 +129,37 @@ impl Source {
 
 /// Holds back stamps from before the clocks' reset: starting the color camera sets them to zero, and what was
 /// on its way still carries the old time (usb-protocol.md 9.3).
+///
+/// libk4a waits for a stamp of less than eleven periods, and waits for ever when the first frames were slow to
+/// come. Host time tells more: a clock that was reset when the streams started cannot be ahead of them.
 #[derive(Debug, Clone, Copy)]
 pub struct StaleGuard {
-    limit_us: Option<u64>,
+    started_ns: Option<u64>,
 }
 
+/// By how much a device's clock may seem ahead: what a crystal's error makes of a minute of waiting, and more.
+const AHEAD_US: u64 = 1_000_000;
+
 impl StaleGuard {
-    /// Holds back what is later than `limit_us` until the first stamp that is not.
+    /// Holds back what is later than the host time since `started_ns`, until the first stamp that is not.
     #[must_use]
-    pub fn until_below(limit_us: u64) -> Self {
-        Self { limit_us: Some(limit_us) }
+    pub fn since(started_ns: u64) -> Self {
+        Self { started_ns: Some(started_ns) }
     }
 
     /// Holds nothing back.
     #[must_use]
     pub fn open() -> Self {
-        Self { limit_us: None }
+        Self { started_ns: None }
     }
 
-    /// Whether a stamp is from before the reset.
-    pub fn is_stale(&mut self, stamp_us: u64) -> bool {
-        let stale = self.limit_us.is_some_and(|limit_us| stamp_us > limit_us);
+    /// Whether a stamp that arrived at `arrived_ns` is from before the reset.
+    pub fn is_stale(&mut self, stamp_us: u64, arrived_ns: u64) -> bool {
+        let stale = self.started_ns.is_some_and(|started_ns| {
+            stamp_us > arrived_ns.saturating_sub(started_ns) / 1000 + AHEAD_US
+        });
         if !stale {
-            self.limit_us = None;
+            self.started_ns = None;
         }
         stale
     }
@@ -169,9 +177,12 @@ mod tests {
 
     #[test]
     fn stale_stamps_are_held_back_until_the_reset() {
-        let mut guard = StaleGuard::until_below(100);
-        let stale = [5000, 101, 100, 5000].map(|stamp| guard.is_stale(stamp));
-        assert_eq!(stale, [true, true, false, false]);
-        assert!(!StaleGuard::open().is_stale(u64::MAX));
+        let second = 1_000_000_000;
+        let mut guard = StaleGuard::since(second);
+        assert!(guard.is_stale(3_600_000_000, 2 * second));
+        assert!(!guard.is_stale(900_000, 2 * second));
+        assert!(!guard.is_stale(3_600_000_000, 3 * second));
+        assert!(!StaleGuard::since(0).is_stale(5_000_000, 6 * second), "slow to come, not stale");
+        assert!(!StaleGuard::open().is_stale(u64::MAX, 0));
     }
 }

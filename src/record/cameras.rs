@@ -115,15 +115,17 @@ impl Cameras {
         })
     }
 
-    /// The first trigger from which on every camera has frames among those held; none while one has none.
+    /// The first trigger from which on every camera, and the IMU, has frames among those held; none while
+    /// one has none. The IMU's clock follows a reset late (usb-protocol.md 7.4), and a take that began before
+    /// would lack its samples.
     #[must_use]
     pub fn first_common(&self, held: &VecDeque<Frame>) -> Option<u64> {
         let first = |track: TrackName| {
-            held.iter()
-                .find(|frame| frame.track == track)
-                .map(|frame| self.nearest(track, frame.stamp_us))
+            let frame = held.iter().find(|frame| frame.track == track)?;
+            let trigger = self.nearest(track, frame.stamp_us);
+            Some(if track == TrackName::Imu { trigger + 1 } else { trigger })
         };
-        self.image_tracks().map(first).try_fold(0, |latest, first| Some(latest.max(first?)))
+        self.tracks().map(first).try_fold(0, |latest, first| Some(latest.max(first?)))
     }
 
     /// Device time in microseconds at which the take begins, with trigger `first`: no camera's frame of it

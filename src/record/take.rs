@@ -136,6 +136,7 @@ impl Take {
             imu: to_recorder.clone(),
             losses: losses.clone(),
             stop: Arc::clone(&self.stop),
+            clock: around.clock.clone(),
         };
         let file = RecordingFile::new(about(&device, &config, around), disk, around.clock.clone());
         let counters = Arc::new(Counters::default());

@@ -1,0 +1,202 @@
+//! `genlock info`: what is in takes and recordings. Reads the front of each file and its index, not its
+//! frames.
+
+use super::target::Target;
+use super::{Verdict, print, print_json};
+use crate::error::{Error, Result};
+use crate::map::Map;
+use clap::Args;
+use genlock_formats::k4a::{Recording, Role};
+use genlock_formats::take::Take;
+use serde::Serialize;
+use std::path::{Path, PathBuf};
+
+/// Options of `genlock info`.
+#[derive(Debug, Args)]
+pub struct InfoArgs {
+    /// Takes and recordings
+    #[arg(required = true, value_name = "TAKE|FILE.mkv")]
+    paths: Vec<PathBuf>,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, Serialize)]
+struct Info {
+    path: PathBuf,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    take: Option<Take>,
+    recordings: Vec<FileInfo>,
+}
+
+#[derive(Debug, Serialize)]
+struct FileInfo {
+    path: PathBuf,
+    bytes: usize,
+    finished: bool,
+    writer: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    recorded: Option<String>,
+    serial: Option<String>,
+    color_firmware: Option<String>,
+    depth_firmware: Option<String>,
+    color_mode: String,
+    depth_mode: String,
+    rate: u32,
+    imu: bool,
+    role: String,
+    depth_delay_us: i32,
+    subordinate_delay_us: u32,
+    start_offset_us: u64,
+    length_us: u64,
+    tracks: Vec<TrackInfo>,
+    attachments: Vec<AttachmentInfo>,
+    tags: Vec<(String, String)>,
+    notes: Vec<String>,
+}
+
+#[derive(Debug, Serialize)]
+struct TrackInfo {
+    number: u64,
+    name: String,
+    codec: String,
+}
+
+#[derive(Debug, Serialize)]
+struct AttachmentInfo {
+    name: String,
+    bytes: usize,
+}
+
+pub(super) fn run(args: &InfoArgs) -> Result<Verdict> {
+    let infos: Vec<_> = args.paths.iter().map(|path| info(path)).collect::<Result<_>>()?;
+    if args.json {
+        print_json(&infos)?;
+    } else {
+        for info in &infos {
+            print(&words(info))?;
+        }
+    }
+    Ok(Verdict::Whole)
+}
+
+fn info(path: &Path) -> Result<Info> {
+    let target = Target::open(path)?;
+    let recordings = target.files.iter().map(|file| file_info(file)).collect::<Result<_>>()?;
+    Ok(Info { path: target.path, take: target.take, recordings })
+}
+
+fn file_info(path: &Path) -> Result<FileInfo> {
+    let map = Map::open(path)?;
+    let recording = Recording::open(&map).map_err(|cause| Error::file(path, &cause))?;
+    let configuration = recording.configuration();
+    let header = recording.demuxer().header();
+    let off = || "OFF".to_owned();
+    let tag = |name| recording.tag(name).map(str::to_owned);
+    Ok(FileInfo {
+        path: path.to_owned(),
+        bytes: map.len(),
+        finished: recording.demuxer().is_finished(),
+        writer: header.info.writing_app.clone(),
+        recorded: header.info.date_utc_ns.and_then(date),
+        serial: tag("K4A_DEVICE_SERIAL_NUMBER"),
+        color_firmware: tag("K4A_COLOR_FIRMWARE_VERSION"),
+        depth_firmware: tag("K4A_DEPTH_FIRMWARE_VERSION"),
+        color_mode: configuration.color.map_or_else(off, |mode| mode.to_string()),
+        depth_mode: configuration.depth.map_or_else(off, |mode| mode.to_string()),
+        rate: configuration.rate.fps(),
+        imu: configuration.imu,
+        role: configuration.role.to_string().to_lowercase(),
+        depth_delay_us: configuration.depth_delay_us,
+        subordinate_delay_us: configuration.subordinate_delay_us,
+        start_offset_us: configuration.start_offset_ns / 1000,
+        length_us: recording.length_us(),
+        tracks: header
+            .tracks
+            .iter()
+            .map(|track| TrackInfo {
+                number: track.number,
+                name: track.name.clone(),
+                codec: track.codec_id.clone(),
+            })
+            .collect(),
+        attachments: header
+            .attachments
+            .iter()
+            .map(|file| AttachmentInfo { name: file.name.clone(), bytes: file.data.len() })
+            .collect(),
+        tags: header.tags.iter().map(|tag| (tag.name.clone(), tag.value.clone())).collect(),
+        notes: notes(&recording),
+    })
+}
+
+/// What is odd in a file, with its place.
+pub(super) fn notes(recording: &Recording<'_>) -> Vec<String> {
+    recording.notes().iter().map(|note| format!("{} (at byte {})", note.text, note.at)).collect()
+}
+
+/// A date of Matroska: nanoseconds since 2001-01-01T00:00:00Z.
+fn date(ns: i64) -> Option<String> {
+    let seconds = ns.div_euclid(1_000_000_000).checked_add(978_307_200)?;
+    Some(jiff::Timestamp::from_second(seconds).ok()?.to_string())
+}
+
+fn words(info: &Info) -> String {
+    let mut lines = Vec::new();
+    if let Some(take) = &info.take {
+        lines.push(format!("{}: take of {}, {}", info.path.display(), take.started, take.outcome));
+        lines.extend(take.reason.iter().map(|reason| format!("  {reason}")));
+        for device in &take.devices {
+            lines.push(format!(
+                "  {} {}: {} triggers from {}, {} ranges lost",
+                device.serial,
+                device.role,
+                device.trigger_count,
+                device.first_trigger,
+                device.losses.len()
+            ));
+        }
+    }
+    info.recordings.iter().for_each(|file| file_words(file, &mut lines));
+    lines.join("\n")
+}
+
+fn file_words(file: &FileInfo, lines: &mut Vec<String>) {
+    let state = if file.finished { "" } else { ", unfinished" };
+    lines.push(format!("{}: {:.1} MB{state}", file.path.display(), file.bytes as f64 / 1e6));
+    let serial = file.serial.as_deref().unwrap_or("unknown");
+    let version = |version: &Option<String>| version.clone().unwrap_or("unknown".to_owned());
+    lines.push(format!(
+        "  device    {serial}, firmware color {}, depth {}",
+        version(&file.color_firmware),
+        version(&file.depth_firmware)
+    ));
+    lines.push(format!(
+        "  modes     color {}, depth {}, {} fps, IMU {}",
+        file.color_mode,
+        file.depth_mode,
+        file.rate,
+        if file.imu { "on" } else { "off" }
+    ));
+    let role = if file.role == Role::Subordinate.to_string().to_lowercase() {
+        format!("subordinate, {} us after the master", file.subordinate_delay_us)
+    } else {
+        file.role.clone()
+    };
+    lines.push(format!("  sync      {role}, depth {} us after color", file.depth_delay_us));
+    lines.push(format!(
+        "  time      {:.3} s from device time {:.3} s",
+        file.length_us as f64 / 1e6,
+        file.start_offset_us as f64 / 1e6
+    ));
+    let recorded = file.recorded.as_deref().unwrap_or("unknown time");
+    lines.push(format!("  written   by {} at {recorded}", file.writer));
+    for track in &file.tracks {
+        lines.push(format!("  track {}   {} ({})", track.number, track.name, track.codec));
+    }
+    for attached in &file.attachments {
+        lines.push(format!("  attached  {}, {} bytes", attached.name, attached.bytes));
+    }
+    lines.extend(file.notes.iter().map(|note| format!("  note      {note}")));
+}

@@ -1,0 +1,84 @@
+//! The words of the user: one file per command.
+
+mod info;
+mod list;
+mod progress;
+mod record;
+mod rig;
+mod target;
+mod verify;
+
+pub use record::RecordArgs;
+
+use crate::error::{Error, Result};
+use clap::{Parser, Subcommand};
+use std::process::ExitCode;
+
+/// Headless synchronized recorder for rigs of Azure Kinect DK cameras.
+#[derive(Debug, Parser)]
+#[command(version, propagate_version = true)]
+#[command(after_help = "Exit codes: 0 whole, 1 failed, 2 usage, 3 finished with losses.")]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Record one take
+    Record(RecordArgs),
+    /// Show the devices: serial, firmware, sync jacks, USB path
+    List(list::ListArgs),
+    /// Show what is in takes and recordings
+    Info(info::InfoArgs),
+    /// Read takes and recordings through: are they whole?
+    Verify(verify::VerifyArgs),
+}
+
+/// How a command ended, for the program that called it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Verdict {
+    /// Exit code 0.
+    Whole,
+    /// Exit code 3.
+    Losses,
+    /// Exit code 1.
+    Failed,
+}
+
+/// Runs the command line of this process.
+#[must_use]
+pub fn main() -> ExitCode {
+    let done = match Cli::parse().command {
+        Command::Record(args) => record::run(args),
+        Command::List(args) => list::run(&args),
+        Command::Info(args) => info::run(&args),
+        Command::Verify(args) => verify::run(&args),
+    };
+    match done {
+        Ok(Verdict::Whole) => ExitCode::SUCCESS,
+        Ok(Verdict::Failed) => ExitCode::from(1),
+        Ok(Verdict::Losses) => ExitCode::from(3),
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::from(if matches!(error, Error::Usage(_)) { 2 } else { 1 })
+        }
+    }
+}
+
+/// Prints to standard output. A reader that has gone away, as `head` does, is no error.
+fn print(text: &str) -> Result<()> {
+    use std::io::{ErrorKind, Write};
+    match writeln!(std::io::stdout(), "{text}") {
+        Err(cause) if cause.kind() != ErrorKind::BrokenPipe => {
+            Err(Error::Disk(format!("cannot write to standard output: {cause}")))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Prints JSON to standard output.
+fn print_json(value: &impl serde::Serialize) -> Result<()> {
+    let text = serde_json::to_string_pretty(value);
+    print(&text.map_err(|cause| Error::Disk(format!("cannot write JSON: {cause}")))?)
+}

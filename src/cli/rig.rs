@@ -1,0 +1,42 @@
+//! The bus that a command works on: this machine's USB, or emulated devices.
+
+use crate::clock::Clock;
+use crate::config::Devices;
+use crate::error::{Error, Result};
+use crate::map::Map;
+use crate::usb::Bus;
+use crate::usb::emulated::EmulatedBus;
+use crate::usb::host::HostBus;
+use genlock_emulator::Playback;
+use std::path::Path;
+use std::sync::Arc;
+
+/// Emulated devices at most: more would only fill memory.
+pub const EMULATED_MAX: usize = 32;
+
+/// The bus with the devices that were asked for.
+pub fn bus(devices: &Devices, clock: &Clock) -> Result<Box<dyn Bus>> {
+    match devices {
+        Devices::Usb { .. } => Ok(Box::new(HostBus::new()?)),
+        Devices::Emulated { count, from, .. } => {
+            let recording = from.as_deref().map(playback).transpose()?;
+            Ok(Box::new(EmulatedBus::rig(*count, recording.as_ref(), clock.clone())))
+        }
+    }
+}
+
+/// Loads a recording for emulated sensors to play.
+pub fn playback(path: &Path) -> Result<Arc<Playback>> {
+    let playback = Playback::open(&Map::open(path)?);
+    let playback = playback.map_err(|why| {
+        Error::File(format!("{}: cannot be played: {why}", path.display()))
+    })?;
+    if playback.left_out > 0 {
+        eprintln!(
+            "note: {}: {} captures are left out (an image is missing, or beyond the first gigabyte)",
+            path.display(),
+            playback.left_out
+        );
+    }
+    Ok(Arc::new(playback))
+}

@@ -1,0 +1,181 @@
+//! Every block of a recording, looked at: readable, in order, and without gaps.
+
+use genlock_formats::Error;
+use genlock_formats::k4a::{ImuSample, Recording, TrackName};
+use genlock_formats::mkv::{Checksum, Cluster, ReadBlock};
+use serde::Serialize;
+
+/// What was found in a recording's blocks.
+#[derive(Debug, Default)]
+pub(super) struct Blocks {
+    pub clusters: u64,
+    pub tracks: Vec<TrackCheck>,
+    pub problems: Vec<String>,
+    pub gaps: Vec<String>,
+}
+
+/// One track.
+#[derive(Debug, Serialize)]
+pub(super) struct TrackCheck {
+    /// Name in the file.
+    pub name: String,
+    /// Images; of the IMU, samples.
+    pub frames: u64,
+    /// Device time in seconds of the first and the last.
+    pub first_s: f64,
+    /// See `first_s`.
+    pub last_s: f64,
+    #[serde(skip)]
+    track: TrackName,
+    #[serde(skip)]
+    number: u64,
+    #[serde(skip)]
+    last_us: Option<u64>,
+}
+
+/// Problems of one kind that are listed; a broken file can have millions.
+const LISTED_MAX: usize = 100;
+
+/// IMU samples are 0.6 ms apart; libk4a's own test allows 0.9 (usb-protocol.md 7.1). A pause of several
+/// samples is a lost packet.
+const IMU_GAP_US: u64 = 3_000;
+
+pub(super) fn check_blocks(recording: &Recording<'_>) -> Blocks {
+    let mut blocks = Blocks::default();
+    for track in recording.tracks() {
+        let Some(entry) = recording.track(track) else { continue };
+        blocks.tracks.push(TrackCheck {
+            name: entry.name.clone(),
+            frames: 0,
+            first_s: 0.0,
+            last_s: 0.0,
+            track,
+            number: entry.number,
+            last_us: None,
+        });
+    }
+    for cluster in recording.demuxer().clusters() {
+        match cluster {
+            Ok(cluster) => blocks.cluster(recording, &cluster),
+            Err(error) => blocks.problem(&error),
+        }
+    }
+    blocks.compare_ends(recording);
+    blocks
+}
+
+impl Blocks {
+    fn problem(&mut self, error: &Error) {
+        list(&mut self.problems, error.to_string());
+    }
+
+    fn cluster(&mut self, recording: &Recording<'_>, cluster: &Cluster<'_>) {
+        self.clusters += 1;
+        let at = cluster.at();
+        if cluster.checksum() == Checksum::Bad {
+            let text = format!("the cluster at byte {at} does not have the bytes that were written");
+            list(&mut self.problems, text);
+        }
+        if !cluster.is_complete() {
+            list(&mut self.problems, format!("the file ends inside the cluster at byte {at}"));
+        }
+        for block in cluster.blocks() {
+            match block {
+                Ok(block) => self.block(recording, &block),
+                Err(error) => self.problem(&error),
+            }
+        }
+    }
+
+    fn block(&mut self, recording: &Recording<'_>, block: &ReadBlock<'_>) {
+        let Some(place) = self.tracks.iter().position(|track| track.number == block.track) else {
+            return;
+        };
+        let configuration = recording.configuration();
+        if self.tracks[place].track == TrackName::Imu {
+            for frame in block.frames.clone() {
+                let (samples, rest) = frame.as_chunks::<{ ImuSample::BYTES }>();
+                if !rest.is_empty() || samples.is_empty() {
+                    let at = block.at;
+                    list(&mut self.problems, format!("malformed IMU samples (at byte {at})"));
+                }
+                for bytes in samples {
+                    let time_us = ImuSample::from_bytes(bytes).accelerometer_ns / 1000;
+                    self.frame(place, time_us, IMU_GAP_US, 600);
+                }
+            }
+            return;
+        }
+        if let Err(error) = block.only_frame() {
+            self.problem(&error);
+            return;
+        }
+        let offset_us = configuration.start_offset_ns / 1000;
+        let time_us = offset_us.saturating_add_signed(block.time_ns / 1000);
+        let period_us = configuration.rate.period_us();
+        self.frame(place, time_us, period_us * 3 / 2, period_us);
+    }
+
+    /// A frame or sample at `time_us`: later than the one before, and not much later than `period_us`.
+    fn frame(&mut self, place: usize, time_us: u64, gap_us: u64, period_us: u64) {
+        let track = &mut self.tracks[place];
+        let seconds = time_us as f64 / 1e6;
+        if track.frames == 0 {
+            track.first_s = seconds;
+        }
+        let name = track.name.to_lowercase();
+        match track.last_us {
+            Some(last_us) if time_us <= last_us => {
+                let text = format!("{name}: {seconds:.6} s follows {:.6} s", last_us as f64 / 1e6);
+                list(&mut self.problems, text);
+            }
+            Some(last_us) if time_us - last_us > gap_us => {
+                let missing = ((time_us - last_us) as f64 / period_us as f64).round() as u64 - 1;
+                let what = if period_us == 600 { "samples" } else { "frames" };
+                let text = format!(
+                    "{name}: {missing} {what} missing between {:.6} s and {seconds:.6} s",
+                    last_us as f64 / 1e6
+                );
+                list(&mut self.gaps, text);
+            }
+            _ => {}
+        }
+        track.frames += 1;
+        track.last_s = seconds;
+        track.last_us = Some(time_us);
+    }
+
+    /// Tracks of one file begin and end together, but for delays: one that is shorter lacks frames.
+    fn compare_ends(&mut self, recording: &Recording<'_>) {
+        let period_s = recording.configuration().rate.period_us() as f64 / 1e6;
+        let delay_s = f64::from(recording.configuration().depth_delay_us.unsigned_abs()) / 1e6;
+        let images = self.tracks.iter().filter(|track| track.track != TrackName::Imu);
+        let (mut first, mut last) = (f64::INFINITY, f64::NEG_INFINITY);
+        for track in images.clone().filter(|track| track.frames > 0) {
+            (first, last) = (first.min(track.first_s), last.max(track.last_s));
+        }
+        let mut gaps = Vec::new();
+        for track in images {
+            let name = track.name.to_lowercase();
+            if track.frames == 0 {
+                gaps.push(format!("{name}: no frames"));
+                continue;
+            }
+            for (what, apart) in [("begin", track.first_s - first), ("end", last - track.last_s)] {
+                let missing = ((apart - delay_s) / period_s).round();
+                if missing >= 1.0 {
+                    gaps.push(format!("{name}: {missing} frames missing at the {what}"));
+                }
+            }
+        }
+        gaps.into_iter().for_each(|gap| list(&mut self.gaps, gap));
+    }
+}
+
+fn list(list: &mut Vec<String>, text: String) {
+    if list.len() < LISTED_MAX {
+        list.push(text);
+    } else if list.len() == LISTED_MAX {
+        list.push("and more".to_owned());
+    }
+}
