@@ -1,14 +1,20 @@
 //! What recording costs, in one table: `cargo bench --bench record`.
 //!
-//! Writing is measured beside a plain `write` of the same bytes and beside Microsoft's libk4arecord on the
-//! same captures, in turns, in the same run: on a noisy machine the ratios are what counts.
+//! Writing is measured beside a plain `write` of the same bytes and beside Microsoft's libk4arecord
+//! on the same captures, in turns, in the same run: on a noisy machine the ratios are what counts.
 
 use genlock::clock::Clock;
+use genlock::config::{ColorControls, DeviceConfig};
+use genlock::device::{self, Device, EngineLibrary};
 use genlock::frame::{Frame, TrackName};
 use genlock::pool::Pool;
-use genlock::record::{About, Disk, PartFile, RecordingFile, swap_bytes};
+use genlock::record::{
+    About, Disk, Member, PartFile, RecordingFile, Surroundings, Take, swap_bytes,
+};
+use genlock::stage::Step;
+use genlock::usb::emulated::EmulatedBus;
 use genlock_formats::k4a::{self, Configuration, DepthMode, Rate, Role};
-use std::io::Write;
+use std::io::{IoSlice, Write};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -90,7 +96,8 @@ fn ours(path: &Path) -> u64 {
     let disk: Box<dyn Disk> = Box::new(PartFile::create(path).expect("a fresh file"));
     let mut file = RecordingFile::new(about(), disk, Clock::machine());
     let (plane, jpeg) = (plane(), jpeg());
-    // The device's frames are in buffers when encoding begins: filling them is not part of the work.
+    // The device's frames are in buffers when encoding begins: filling them is not part of the
+    // work.
     let fill = |track, bytes: &[u8]| {
         let mut buf = images.lend().expect("eight buffers for three frames");
         buf.set_len(bytes.len());
@@ -163,7 +170,9 @@ fn write_table(place: &str, folder: &Path) {
         costs[1].push(Cost::measure(|| plain(&path)));
         costs[2].extend(official(&fresh("official.mkv")));
     }
-    ["ours.mkv", "plain.bin", "official.mkv"].map(fresh);
+    for name in ["ours.mkv", "plain.bin", "official.mkv"] {
+        fresh(name);
+    }
     let [ours, plain, official] = costs.map(median);
     println!("writing {CAPTURES} captures to {place}, median of {ROUNDS}");
     for (name, cost) in [("genlock", ours), ("plain write", plain), ("libk4arecord", official)] {
@@ -177,7 +186,7 @@ fn write_table(place: &str, folder: &Path) {
     }
 }
 
-/// The most emulated devices that record five seconds without a loss, by the binary itself.
+/// How many emulated devices record without a loss, by the binary itself.
 fn sustained(folder: &Path) {
     let seconds = 10;
     println!("emulated devices for {seconds} s: 1080p MJPG, NFOV unbinned, IMU, 30 fps");
@@ -208,11 +217,88 @@ fn sustained(folder: &Path) {
 
 fn children_time() -> Duration {
     let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
-    // Fields 16 and 17, counted after the name in parentheses: waited-for children's user and system ticks.
-    let after_name = stat.rsplit(')').next().unwrap_or_default();
-    let ticks: u64 =
-        after_name.split_whitespace().skip(13).take(2).filter_map(|t| t.parse::<u64>().ok()).sum();
-    Duration::from_millis(ticks * 10)
+    // Fields 16 and 17, counted behind the name in parentheses: user and system time of children,
+    // in hundredths of a second.
+    let behind_name = stat.rsplit(')').next().unwrap_or_default();
+    let hundredths = behind_name.split_whitespace().skip(13).take(2);
+    Duration::from_millis(hundredths.filter_map(|time| time.parse::<u64>().ok()).sum::<u64>() * 10)
+}
+
+/// A place that takes bytes and keeps none.
+struct Nowhere;
+
+impl Disk for Nowhere {
+    fn append(&mut self, _: &mut [IoSlice<'_>]) -> genlock::Result<()> {
+        Ok(())
+    }
+    fn patch(&mut self, _: u64, _: &[u8]) -> genlock::Result<()> {
+        Ok(())
+    }
+    fn sync(&mut self) -> genlock::Result<()> {
+        Ok(())
+    }
+    fn publish(&mut self) -> genlock::Result<()> {
+        Ok(())
+    }
+}
+
+/// Allocations of a whole take of `triggers`, from the device's start to the finished file, on one
+/// thread under virtual time: the emulated device, every stage, the muxer.
+fn allocations_of(triggers: u64) -> u64 {
+    let clock = Clock::simulated();
+    let bus = EmulatedBus::rig(1, None, clock.clone());
+    let found = device::find(&bus).expect("an emulated device");
+    let device = Device::open(&bus, &found[0]).expect("it opens");
+    let config = DeviceConfig {
+        color: about().configuration.color,
+        depth: Some(DepthMode::NfovUnbinned),
+        rate: Rate::Fps30,
+        imu: true,
+        role: Role::Standalone,
+        depth_delay_us: 0,
+        subordinate_delay_us: 0,
+        controls: ColorControls::default(),
+    };
+    let members = vec![Member { device, config, controls: ColorControls::default() }];
+    let mut stages = Vec::new();
+    let around = Surroundings {
+        engine: EngineLibrary::emulated().ok(),
+        clock: clock.clone(),
+        place: &mut |_| Ok(Box::new(Nowhere)),
+        launch: &mut |device| {
+            stages.push(device.recorder);
+            stages.extend(device.sources);
+            Ok(())
+        },
+        written: about().written,
+    };
+    let take = Take::start(members, Some(triggers), around).expect("it starts");
+    let before = counting::allocations();
+    let mut recorded = false;
+    while !recorded {
+        let mut worked = false;
+        for (place, stage) in stages.iter_mut().enumerate() {
+            let step = stage.step(Duration::ZERO).expect("an emulated device is sound");
+            worked |= step == Step::Worked;
+            recorded |= place == 0 && step == Step::Done;
+        }
+        if !worked {
+            let now_ns = clock.now_ns();
+            clock.move_to(bus.next_event_ns().unwrap_or(0).max(now_ns + 1000));
+        }
+    }
+    let count = counting::allocations() - before;
+    take.end_now();
+    count
+}
+
+/// What a take allocates once is the same for both lengths; the difference is what frames allocate.
+fn allocations_per_frame() {
+    let (short, long) = (allocations_of(100), allocations_of(700));
+    println!(
+        "allocations of a whole take under virtual time: {short} for 100 triggers, {long} for 700"
+    );
+    println!("  per trigger after start: {:.3}", (long as f64 - short as f64) / 600.0);
 }
 
 fn main() {
@@ -226,5 +312,5 @@ fn main() {
     }
     write_table("disk", here.path());
     sustained(here.path());
-    counting::allocations();
+    allocations_per_frame();
 }

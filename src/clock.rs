@@ -37,8 +37,8 @@ impl Clock {
         }
     }
 
-    /// Waits until `at_ns`, but no longer than `wait`. A simulated clock never waits: turns are given, and
-    /// time moved, by the scheduler.
+    /// Waits until `at_ns`, but no longer than `wait`. A simulated clock never waits: turns are
+    /// given, and time moved, by the scheduler.
     pub fn wait_until(&self, at_ns: u64, wait: Duration) {
         if let Source::Machine(_) = self.0 {
             let left = Duration::from_nanos(at_ns.saturating_sub(self.now_ns()));
@@ -46,7 +46,8 @@ impl Clock {
         }
     }
 
-    /// Moves a simulated clock forward to `at_ns`; earlier times and the machine's clock are left alone.
+    /// Moves a simulated clock forward to `at_ns`; earlier times and the machine's clock are left
+    /// alone.
     pub fn move_to(&self, at_ns: u64) {
         if let Source::Moved(now) = &self.0 {
             now.fetch_max(at_ns, Ordering::AcqRel);

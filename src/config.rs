@@ -73,7 +73,8 @@ impl DeviceConfig {
             return Some(text.to_owned());
         }
         if self.rate == Rate::Fps30 && self.depth == Some(DepthMode::WfovUnbinned) {
-            let text = "WFOV_UNBINNED reaches 15 frames per second: use --rate 15, or another depth mode";
+            let text =
+                "WFOV_UNBINNED reaches 15 frames per second: use --rate 15, or another depth mode";
             return Some(text.to_owned());
         }
         let color = self.color?;
@@ -82,7 +83,9 @@ impl DeviceConfig {
             return Some(text.to_owned());
         }
         match color.format {
-            ColorFormat::Bgra => Some("no device sends BGRA: record MJPG and convert it".to_owned()),
+            ColorFormat::Bgra => {
+                Some("no device sends BGRA: record MJPG and convert it".to_owned())
+            }
             ColorFormat::Nv12 | ColorFormat::Yuy2 if color.resolution != Resolution::P720 => {
                 Some(format!("{} comes at 720p alone: use 720p_{0}, or MJPG", color.format))
             }
@@ -103,8 +106,8 @@ impl DeviceConfig {
         }
         if u64::from(depth_us.unsigned_abs()) > period_us {
             return Some(format!(
-                "--depth-delay {depth_us} is more than a frame period: at {fps} frames per second it lies \
-                 within {period_us} us, before or after"
+                "--depth-delay {depth_us} is more than a frame period: at {fps} frames per second \
+                 it lies within {period_us} us, before or after"
             ));
         }
         if master_us != 0 && self.role != Role::Subordinate {
@@ -113,8 +116,8 @@ impl DeviceConfig {
         }
         (u64::from(master_us) > period_us).then(|| {
             format!(
-                "--sync-delay {master_us} is more than a frame period: at {fps} frames per second it is at \
-                 most {period_us} us"
+                "--sync-delay {master_us} is more than a frame period: at {fps} frames per second \
+                 it is at most {period_us} us"
             )
         })
     }

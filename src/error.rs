@@ -6,7 +6,8 @@ use std::path::Path;
 /// Result of anything genlock does.
 pub type Result<T> = std::result::Result<T, Error>;
 
-/// Why something could not be done, sorted by who must act. The text says what, where, why and what to do.
+/// Why something could not be done, sorted by who must act. The text says what, where, why and what
+/// to do.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Error {
     /// At the keyboard: what was asked for cannot be.

@@ -6,16 +6,19 @@ pub use genlock_formats::k4a::TrackName;
 /// One timestamped payload of one track of one device.
 #[derive(Debug)]
 pub struct Frame {
-    /// Which track it belongs to. An IMU frame holds the samples of one USB packet, in the file's form:
-    /// 40 bytes each, calibrated.
+    /// Which track it belongs to. An IMU frame holds the samples of one USB packet, in the file's
+    /// form: 40 bytes each, calibrated.
     pub track: TrackName,
-    /// Device time in microseconds: centre of exposure; of an IMU frame, the first accelerometer sample.
+    /// Device time in microseconds: centre of exposure; of an IMU frame, the first accelerometer
+    /// sample.
     pub stamp_us: u64,
-    /// Device time in microseconds of the last sample of an IMU frame; equal to `stamp_us` for images.
+    /// Device time in microseconds of the last sample of an IMU frame; equal to `stamp_us` for
+    /// images.
     pub last_us: u64,
     /// When its last byte arrived, in nanoseconds of the host's monotonic clock.
     pub arrived_ns: u64,
-    /// The payload: MJPG bytes, NV12 or YUY2 pixels, 16-bit little-endian depth or IR pixels, IMU samples.
+    /// The payload: MJPG bytes, NV12 or YUY2 pixels, 16-bit little-endian depth or IR pixels, IMU
+    /// samples.
     pub buf: Buf,
 }
 

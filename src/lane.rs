@@ -1,8 +1,8 @@
-//! Bounded lanes between stages. Sending never waits and takes no lock: the USB side never waits for
-//! anybody. A full lane gives the value back, and the sender counts a loss.
+//! Bounded lanes between stages. Sending never waits and takes no lock: the USB side never waits
+//! for anybody. A full lane gives the value back, and the sender counts a loss.
 //!
-//! A lock-free queue carries the values; a receiver with nothing to do parks its thread, and a sender that
-//! sees it parked wakes it.
+//! A lock-free queue carries the values; a receiver with nothing to do parks its thread, and a
+//! sender that sees it parked wakes it.
 
 use crossbeam::queue::ArrayQueue;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering, fence};
@@ -20,8 +20,8 @@ struct Shared<T> {
 }
 
 impl<T> Shared<T> {
-    /// Wakes the receiver if it sleeps. The fence pairs with the one in [`Receiver::park`]: either the
-    /// receiver sees what was sent, or we see that it is parked.
+    /// Wakes the receiver if it sleeps. The fence pairs with the one in [`Receiver::park`]: either
+    /// the receiver sees what was sent, or we see that it is parked.
     fn wake(&self) {
         fence(Ordering::SeqCst);
         if self.parked.swap(false, Ordering::AcqRel)
@@ -32,8 +32,8 @@ impl<T> Shared<T> {
     }
 }
 
-/// A lane that holds at most `capacity` values. It has any number of senders and one receiver, which must
-/// stay on one thread once it has waited.
+/// A lane that holds at most `capacity` values. It has any number of senders and one receiver,
+/// which must stay on one thread once it has waited.
 #[must_use]
 pub fn lane<T>(capacity: usize) -> (Sender<T>, Receiver<T>) {
     let shared = Arc::new(Shared {

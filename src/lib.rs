@@ -1,8 +1,8 @@
 //! genlock records several Azure Kinect DKs as one instrument.
 //!
-//! Rooms, lowest floor first: [`error`], [`clock`], [`pool`], [`lane`] and [`stage`] know nothing of cameras;
-//! [`frame`] and [`config`] are values; [`usb`] is the door to devices, [`sync`] the arithmetic of time;
-//! [`device`] is one Azure Kinect, [`rig`] many as one; [`record`] makes takes.
+//! Rooms, lowest floor first: [`error`], [`clock`], [`pool`], [`lane`] and [`stage`] know nothing
+//! of cameras; [`frame`] and [`config`] are values; [`usb`] is the door to devices, [`sync`] the
+//! arithmetic of time; [`device`] is one Azure Kinect, [`rig`] many as one; [`record`] makes takes.
 
 pub mod cli;
 pub mod clock;

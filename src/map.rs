@@ -26,9 +26,9 @@ impl Map {
         if data.len() == 0 {
             return Ok(Self(None));
         }
-        // SAFETY: the mapping is read-only and lives as long as the slice that borrows it. Another process
-        // that cuts the file short while we read makes the system end this one (SIGBUS): a recording only
-        // grows, and nobody else has a reason to cut it.
+        // SAFETY: the mapping is read-only and lives as long as the slice that borrows it. Another
+        // process that cuts the file short while we read makes the system end this one (SIGBUS): a
+        // recording only grows, and nobody else has a reason to cut it.
         let map = unsafe { Mmap::map(&file) }.map_err(|cause| failed(&cause))?;
         Ok(Self(Some(map)))
     }

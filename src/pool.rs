@@ -4,7 +4,8 @@ use crossbeam::queue::ArrayQueue;
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 
-/// A fixed number of equal buffers. Clones lend from the same stock. Lending and returning take no lock.
+/// A fixed number of equal buffers. Clones lend from the same stock. Lending and returning take no
+/// lock.
 #[derive(Clone, Debug)]
 pub struct Pool {
     free: Arc<ArrayQueue<Box<[u8]>>>,
@@ -23,8 +24,8 @@ impl Pool {
         Self { free: Arc::new(free), buf_bytes }
     }
 
-    /// A buffer with the length of the pool's buffers, or none when all are out. Its bytes are whatever the
-    /// last borrower left.
+    /// A buffer with the length of the pool's buffers, or none when all are out. Its bytes are
+    /// whatever the last borrower left.
     #[must_use]
     pub fn lend(&self) -> Option<Buf> {
         let bytes = self.free.pop()?;
@@ -103,8 +104,8 @@ impl DerefMut for Buf {
 
 impl Drop for Buf {
     fn drop(&mut self) {
-        // An empty box owns no memory, so nothing is allocated here. The queue has room for every buffer
-        // that came out of it, so nothing is freed either.
+        // An empty box owns no memory, so nothing is allocated here. The queue has room for every
+        // buffer that came out of it, so nothing is freed either.
         let bytes = std::mem::take(&mut self.bytes);
         let returned = self.home.push(bytes);
         debug_assert!(returned.is_ok(), "a buffer came home twice");

@@ -4,8 +4,8 @@ use crate::device::Jacks;
 use crate::error::{Error, Result};
 use genlock_formats::k4a::Role;
 
-/// The roles of several devices, read off their jacks: the one with a cable in sync-out alone is the
-/// master, those with one in sync-in are its subordinates. A device alone needs nobody.
+/// The roles of several devices, read off their jacks: the one with a cable in sync-out alone is
+/// the master, those with one in sync-in are its subordinates. A device alone needs nobody.
 ///
 /// # Errors
 /// `Device` when the cables do not make a rig of one master and its subordinates.
@@ -40,8 +40,8 @@ fn role(serial: &str, jacks: Jacks) -> Result<Role> {
         (true, _) => Ok(Role::Subordinate),
         (false, true) => Ok(Role::Master),
         (false, false) => Err(Error::Device(format!(
-            "{serial} has no sync cable: plug sync-out of the device before it in the chain into its \
-             sync-in, or record it alone with --serial {serial}"
+            "{serial} has no sync cable: plug sync-out of the device before it in the chain into \
+             its sync-in, or record it alone with --serial {serial}"
         ))),
     }
 }

@@ -1,5 +1,5 @@
-//! A stage of the chain: one method, one unit of work. In production each stage is a thread; in simulation
-//! each is a turn.
+//! A stage of the chain: one method, one unit of work. In production each stage is a thread; in
+//! simulation each is a turn.
 
 use crate::error::{Error, Result};
 use std::thread::{Builder, JoinHandle};
@@ -21,7 +21,8 @@ pub trait Stage: Send {
     /// Name of the stage, for threads and messages: device and track, e.g. `000123201312 color`.
     fn name(&self) -> &str;
 
-    /// Does at most one unit of work, waiting for it no longer than `wait`. A zero wait must not block.
+    /// Does at most one unit of work, waiting for it no longer than `wait`. A zero wait must not
+    /// block.
     ///
     /// # Errors
     /// When the stage cannot go on; it is not stepped again, and dropping it closes its lanes.
@@ -31,8 +32,8 @@ pub trait Stage: Send {
 /// How long a stage's thread waits at most before it looks around: bounds the reaction to a stop.
 const WAIT: Duration = Duration::from_millis(50);
 
-/// Runs a stage on a thread of its own until it is done or fails. A panic in the stage drops it, which
-/// closes its lanes, so that the stages behind it finish their work.
+/// Runs a stage on a thread of its own until it is done or fails. A panic in the stage drops it,
+/// which closes its lanes, so that the stages behind it finish their work.
 ///
 /// # Errors
 /// `Device` when the system gives no thread.

@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 /// Numbers the frames of one camera by the trigger they answer.
 ///
-/// The first frame is numbered by its time, every other by its distance from the frame before, so that the
-/// error of a crystal (hundreds of ppm, spec/users.md D) never adds up to a wrong number.
+/// The first frame is numbered by its time, every other by its distance from the frame before, so
+/// that the error of a crystal (hundreds of ppm, spec/users.md D) never adds up to a wrong number.
 #[derive(Debug, Clone)]
 pub struct Numbering {
     fps: u64,
@@ -41,8 +41,8 @@ impl Numbering {
         Self { fps: u64::from(rate.fps()), phase_us, last: None }
     }
 
-    /// Numbers the frame with device time `stamp_us`. Frames of one exposure (depth and IR) have the same
-    /// time and get the same number.
+    /// Numbers the frame with device time `stamp_us`. Frames of one exposure (depth and IR) have
+    /// the same time and get the same number.
     pub fn admit(&mut self, stamp_us: u64) -> Admission {
         let trigger = self.nearest(stamp_us);
         let (admission, last) = match self.last {
@@ -71,13 +71,14 @@ impl Numbering {
         }
     }
 
-    /// The device time in microseconds at which this camera's frame of `trigger` is expected; none before
-    /// the first frame.
+    /// The device time in microseconds at which this camera's frame of `trigger` is expected; none
+    /// before the first frame.
     #[must_use]
     pub fn time_of(&self, trigger: u64) -> Option<u64> {
         let last = self.last?;
         let ahead = i128::from(trigger) - i128::from(last.trigger);
-        let us = i128::from(last.stamp_us) + ahead * i128::from(MICROSECONDS) / i128::from(self.fps);
+        let us =
+            i128::from(last.stamp_us) + ahead * i128::from(MICROSECONDS) / i128::from(self.fps);
         u64::try_from(us.max(0)).ok()
     }
 
@@ -92,7 +93,8 @@ impl Numbering {
     }
 }
 
-/// The triggers of a take: agreed upon by all its devices, so that every file begins and ends with the same.
+/// The triggers of a take: agreed upon by all its devices, so that every file begins and ends with
+/// the same.
 #[derive(Debug)]
 pub struct Span {
     count: Option<u64>,
@@ -141,7 +143,8 @@ impl Span {
         self.latest.fetch_max(trigger, Ordering::AcqRel);
     }
 
-    /// Ends the take soon, at the same trigger for all devices: after any that a device can have written.
+    /// Ends the take soon, at the same trigger for all devices: after any that a device can have
+    /// written.
     pub fn close(&self) {
         let end = self.latest.load(Ordering::Acquire).saturating_add(STOP_AFTER);
         self.closed.fetch_min(end, Ordering::AcqRel);
@@ -177,7 +180,8 @@ mod tests {
 
     #[test]
     fn a_slow_crystal_never_skips_or_repeats_a_number() {
-        // 388 ppm slow for two hours, as reported from the field (spec/users.md D): 2.8 s off in the end.
+        // 388 ppm slow for two hours, as reported from the field (spec/users.md D): 2.8 s off in
+        // the end.
         let mut numbering = Numbering::new(Rate::Fps30, 0);
         for trigger in 1..2 * 3600 * 30_u64 {
             let stamp_us = trigger * 1_000_000 / 30 * (1_000_000 - 388) / 1_000_000;

@@ -1,6 +1,7 @@
-//! The whole chain under virtual time: emulated devices, stages stepped by a seeded scheduler, faults from
-//! the seed. What must hold whatever happens: every trigger of every track is a frame or a loss with a
-//! cause, files open and are in step, nothing waits for ever, and a seed gives the same bytes each time.
+//! The whole chain under virtual time: emulated devices, stages stepped by a seeded scheduler,
+//! faults from the seed. What must hold whatever happens: every trigger of every track is a frame
+//! or a loss with a cause, files open and are in step, nothing waits for ever, and a seed gives the
+//! same bytes each time.
 
 use genlock::clock::Clock;
 use genlock::config::{ColorControls, DeviceConfig};

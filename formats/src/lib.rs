@@ -1,7 +1,7 @@
 //! What is on disk: bytes to values and back.
 //!
-//! Pure by rule: no clock, no thread, no file handle of its own. Readers borrow a byte slice (a memory
-//! map, usually), writers hand out bytes.
+//! Pure by rule: no clock, no thread, no file handle of its own. Readers borrow a byte slice (a
+//! memory map, usually), writers hand out bytes.
 #![forbid(unsafe_code)]
 
 pub mod ebml;

@@ -1,5 +1,5 @@
-//! `take.toml`: what a take is, in words that a person can read. Written last, so a take that has one is
-//! complete. docs/take.md describes it.
+//! `take.toml`: what a take is, in words that a person can read. Written last, so a take that has
+//! one is complete. docs/take.md describes it.
 
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;

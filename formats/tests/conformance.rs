@@ -164,8 +164,8 @@ fn files_of_the_official_writer_read_as_the_official_library_reads_them() {
     }
 }
 
-/// The official writer killed before its first flush, and after a flush with more data behind it: files that
-/// the official library itself refuses (recording-format.md 8.5).
+/// The official writer killed before its first flush, and after a flush with more data behind it:
+/// files that the official library itself refuses (recording-format.md 8.5).
 #[test]
 fn killed_official_recordings_read_up_to_their_last_cluster() {
     let folder = tempfile::tempdir().expect("a folder");
@@ -175,7 +175,10 @@ fn killed_official_recordings_read_up_to_their_last_cluster() {
         let mut child = command
             .arg("write")
             .arg(&file)
-            .args("--color mjpg_720p --depth nfov_2x2binned --imu --captures 170 --hold 60".split(' '))
+            .args(
+                "--color mjpg_720p --depth nfov_2x2binned --imu --captures 170 --hold 60"
+                    .split(' '),
+            )
             .args(["--distinct", "4", "--pace", "4"])
             .args(flush)
             .stdout(Stdio::piped())

@@ -1,5 +1,5 @@
-//! `genlock info`: what is in takes and recordings. Reads the front of each file and its index, not its
-//! frames.
+//! `genlock info`: what is in takes and recordings. Reads the front of each file and its index, not
+//! its frames.
 
 use super::target::Target;
 use super::{Verdict, print, print_json};

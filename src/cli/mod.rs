@@ -24,6 +24,7 @@ struct Cli {
 }
 
 #[derive(Debug, Subcommand)]
+#[expect(clippy::large_enum_variant, reason = "one in a process")]
 enum Command {
     /// Record one take
     Record(RecordArgs),

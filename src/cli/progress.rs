@@ -114,8 +114,8 @@ mod tests {
         let devices = vec![device("1", 0, true), device("2", 3, false)];
         let status = Status { elapsed: Duration::from_secs(75), devices };
         let line = line(&status, &[0.0, 29.97], 60e6, Some(36_000_000_000));
-        let expected = "01:15 | 1: waiting for the master's pulses | 2 30.0 fps, 300 frames, 3 LOST \
-                        | 60 MB/s, disk full in 10 min";
+        let expected = "01:15 | 1: waiting for the master's pulses | 2 30.0 fps, 300 frames, 3 \
+                        LOST | 60 MB/s, disk full in 10 min";
         assert_eq!(line, expected);
     }
 }

@@ -27,7 +27,8 @@ pub struct RecordArgs {
     #[arg(long)]
     serial: Option<String>,
     /// Stop after this time: seconds, or 10s, 2m, 1h
-    #[arg(short = 'l', long, value_name = "TIME", value_parser = seconds, conflicts_with = "frames")]
+    #[arg(short = 'l', long, value_name = "TIME", value_parser = seconds)]
+    #[arg(conflicts_with = "frames")]
     record_length: Option<f64>,
     /// Stop after this many frames of each camera
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
@@ -48,7 +49,8 @@ pub struct RecordArgs {
     /// Whether to record the IMU
     #[arg(long, value_enum, ignore_case = true, default_value = "on")]
     imu: OnOff,
-    /// Part in wired sync: standalone, master or subordinate; several devices get theirs from their jacks
+    /// Part in wired sync: standalone, master or subordinate; several devices get theirs from their
+    /// jacks
     #[arg(long, value_name = "ROLE", value_parser = Role::from_str)]
     external_sync: Option<Role>,
     /// Microseconds by which a subordinate follows the master
@@ -234,7 +236,8 @@ impl RecordArgs {
         }
         let fps = f64::from(config.rate.fps());
         // What a float makes of 0.1 s at 30 fps is not more than 3 triggers.
-        let of_length = self.record_length.map(|length| (length * fps - 1e-6).ceil().max(1.0) as u64);
+        let of_length =
+            self.record_length.map(|length| (length * fps - 1e-6).ceil().max(1.0) as u64);
         Ok(Plan {
             devices: match self.emulated {
                 Some(count) => {

@@ -28,12 +28,11 @@ pub fn bus(devices: &Devices, clock: &Clock) -> Result<Box<dyn Bus>> {
 /// Loads a recording for emulated sensors to play.
 pub fn playback(path: &Path) -> Result<Arc<Playback>> {
     let playback = Playback::open(&Map::open(path)?);
-    let playback = playback.map_err(|why| {
-        Error::File(format!("{}: cannot be played: {why}", path.display()))
-    })?;
+    let playback = playback
+        .map_err(|why| Error::File(format!("{}: cannot be played: {why}", path.display())))?;
     if playback.left_out > 0 {
         eprintln!(
-            "note: {}: {} captures are left out (an image is missing, or beyond the first gigabyte)",
+            "note: {}: {} captures are left out (incomplete, or beyond the first gigabyte)",
             path.display(),
             playback.left_out
         );

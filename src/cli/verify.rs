@@ -147,11 +147,7 @@ fn verify_file(path: &Path) -> Result<(Verdict, FileVerified)> {
 }
 
 /// Holds the files against what `take.toml` says of them.
-fn compare_with_take(
-    take: &Take,
-    files: &[FileVerified],
-    problems: &mut Vec<String>,
-) -> Verdict {
+fn compare_with_take(take: &Take, files: &[FileVerified], problems: &mut Vec<String>) -> Verdict {
     for device in &take.devices {
         let Some(name) = &device.file else {
             problems.push(format!("{}: nothing was recorded", device.serial));
@@ -166,7 +162,8 @@ fn compare_with_take(
             let found = file.tracks.iter().find(|found| found.name.eq_ignore_ascii_case(track));
             let found = found.map_or(0, |found| found.frames);
             if found != *expected {
-                problems.push(format!("{name}: {found} frames of {track}, take.toml says {expected}"));
+                problems
+                    .push(format!("{name}: {found} frames of {track}, take.toml says {expected}"));
             }
         }
     }

@@ -1,5 +1,5 @@
-//! What the recorder needs of a camera's calibration: the IMU's correction, and the depth camera for the
-//! depth engine (usb-protocol.md 3.4 and 7.3).
+//! What the recorder needs of a camera's calibration: the IMU's correction, and the depth camera
+//! for the depth engine (usb-protocol.md 3.4 and 7.3).
 
 use genlock_emulator::plugin::CameraCalibration;
 use serde_json::Value;
@@ -79,7 +79,8 @@ fn depth_camera(camera: &Value) -> Result<CameraCalibration, String> {
     })
 }
 
-/// The correction of one inertial sensor: `S (v * v) + M v + b`, with `M` and `b` following the temperature.
+/// The correction of one inertial sensor: `S (v * v) + M v + b`, with `M` and `b` following the
+/// temperature.
 #[derive(Debug, Clone)]
 pub struct ImuCorrection {
     bias_model: [f32; 12],
@@ -105,7 +106,8 @@ impl ImuCorrection {
 
     /// Makes the correction hold for another temperature.
     pub fn set_temperature(&mut self, temperature_c: f32) {
-        let poly = |terms: &[f32]| terms.iter().rev().fold(0.0, |sum, term| sum * temperature_c + term);
+        let poly =
+            |terms: &[f32]| terms.iter().rev().fold(0.0, |sum, term| sum * temperature_c + term);
         for (bias, terms) in self.bias.iter_mut().zip(self.bias_model.chunks_exact(4)) {
             *bias = poly(terms);
         }
@@ -128,7 +130,8 @@ impl ImuCorrection {
     pub fn with_second_order(&self, value: [f32; 3]) -> [f32; 3] {
         let linear = self.linear(value);
         let row = |r: usize| {
-            (0..3).map(|c| self.second_order[3 * r + c] * value[c] * value[c]).sum::<f32>() + linear[r]
+            (0..3).map(|c| self.second_order[3 * r + c] * value[c] * value[c]).sum::<f32>()
+                + linear[r]
         };
         [row(0), row(1), row(2)]
     }

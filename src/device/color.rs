@@ -53,8 +53,8 @@ impl ColorSource {
     }
 }
 
-/// Whether all of an image is there. A JPEG's length is not known, so one whose last payload did not say so
-/// must end as a JPEG ends.
+/// Whether all of an image is there. A JPEG's length is not known, so one whose last payload did
+/// not say so must end as a JPEG ends.
 fn is_whole(image: &Buf, mode: ColorMode, ended: bool) -> bool {
     match mode.format {
         ColorFormat::Mjpg => {

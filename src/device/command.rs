@@ -1,4 +1,5 @@
-//! Commands to a camera's microcontrollers (usb-protocol.md 2): a request out, data in, a response in.
+//! Commands to a camera's microcontrollers (usb-protocol.md 2): a request out, data in, a response
+//! in.
 
 use crate::error::{Error, Result};
 use crate::usb::{Answer, Fault, Port};
@@ -7,8 +8,8 @@ const REQUEST: u32 = 0x0602_2009;
 const RESPONSE: u32 = 0x0A6F_E000;
 const RESPONSE_BYTES: usize = 16;
 
-/// Responses of an earlier session that may still wait in a device, and reads that it may end without data
-/// (usb-protocol.md 2.4).
+/// Responses of an earlier session that may still wait in a device, and reads that it may end
+/// without data (usb-protocol.md 2.4).
 const STALE_MAX: usize = 3;
 const EMPTY_MAX: usize = 16;
 
@@ -84,8 +85,8 @@ impl Mcu {
         match done {
             Ok((bytes, 0)) => Ok(bytes),
             Ok((_, status)) => Err(Error::Device(format!(
-                "{serial}: refused command {code:#x} with status {status:#x}; unplug it, wait, and plug \
-                 it in again"
+                "{serial}: refused command {code:#x} with status {status:#x}; unplug it, wait, \
+                 and plug it in again"
             ))),
             Err(fault) => Err(unanswered(serial, &format!("command {code:#x}"), fault)),
         }
@@ -130,7 +131,10 @@ impl Mcu {
             let mut response = [0; RESPONSE_BYTES];
             let bytes = self.port.bulk_in(self.endpoints.command_in, &mut response)?;
             let word = |at: usize| {
-                response[at..at + 4].iter().rev().fold(0, |value, byte| value << 8 | u32::from(*byte))
+                response[at..at + 4]
+                    .iter()
+                    .rev()
+                    .fold(0, |value, byte| value << 8 | u32::from(*byte))
             };
             match bytes {
                 0 => empty += 1,

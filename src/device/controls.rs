@@ -77,7 +77,8 @@ impl<'p> Controls<'p> {
     /// Sets what is given.
     ///
     /// # Errors
-    /// `Usage` with the device's own range where a value lies outside; `Device` where it does not answer.
+    /// `Usage` with the device's own range where a value lies outside; `Device` where it does not
+    /// answer.
     pub fn apply(&mut self, controls: &ColorControls) -> Result<()> {
         // Powerline frequency first: it says which exposure times there are.
         let plain = [

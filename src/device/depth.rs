@@ -68,8 +68,8 @@ impl Stage for DepthSource {
     }
 }
 
-/// Turns raw frames into depth and IR frames. The engine is created at the first step, on the thread that
-/// the stage then stays on.
+/// Turns raw frames into depth and IR frames. The engine is created at the first step, on the
+/// thread that the stage then stays on.
 pub struct DepthEngine {
     name: String,
     parts: EngineParts,
@@ -107,7 +107,9 @@ impl DepthEngine {
     }
 
     fn process(&mut self, raw: &mut RawDepth) -> Result<()> {
-        let Some(engine) = &mut self.engine else { return Ok(()) };
+        let Some(engine) = &mut self.engine else {
+            return Ok(());
+        };
         match engine.process(&mut raw.buf, &mut self.scratch)? {
             Processed::Dropped => self.lost(track(self.parts.mode), None, Cause::Engine),
             // The sensor is starting: there is no exposure behind such a frame.

@@ -1,5 +1,5 @@
-//! The depth engine: a plugin that turns raw depth frames into images (usb-protocol.md 5.3 to 5.5). The one
-//! place of the recorder with foreign code behind C pointers.
+//! The depth engine: a plugin that turns raw depth frames into images (usb-protocol.md 5.3 to 5.5).
+//! The one place of the recorder with foreign code behind C pointers.
 
 use crate::error::{Error, Result};
 use genlock_emulator::plugin::{
@@ -42,13 +42,14 @@ impl EngineLibrary {
         let name = path.unwrap_or(Path::new(LIBRARY));
         let refused = |cause: libloading::Error| {
             Error::Usage(format!(
-                "cannot load the depth engine {}: {cause}; install Microsoft's libk4a, which brings it, \
-                 name it with --depth-engine PATH, or record color and IMU with --depth-mode OFF",
+                "cannot load the depth engine {}: {cause}; install Microsoft's libk4a, which \
+                 brings it, name it with --depth-engine PATH, or record color and IMU with \
+                 --depth-mode OFF",
                 name.display()
             ))
         };
-        // SAFETY: loading runs the library's initialisers. The user named this library, or installed it
-        // under Microsoft's name, to be run.
+        // SAFETY: loading runs the library's initialisers. The user named this library, or
+        // installed it under Microsoft's name, to be run.
         let library = unsafe { libloading::Library::new(name) }.map_err(refused)?;
         // SAFETY: every version of the plugin interface exports this name with this type.
         let register = unsafe { library.get::<Register>(REGISTER.as_bytes()) }.map_err(refused)?;
@@ -77,8 +78,8 @@ impl EngineLibrary {
     }
 }
 
-/// A depth engine at work. It stays on the thread that created it: real engines are bound to their GL
-/// context.
+/// A depth engine at work. It stays on the thread that created it: real engines are bound to their
+/// GL context.
 pub struct Engine {
     plugin: Plugin,
     context: *mut Context,
@@ -111,8 +112,9 @@ pub struct EngineParts {
     pub camera: CameraCalibration,
 }
 
-// SAFETY: the context is created by the stage that owns it, on the thread that the stage runs on and never
-// leaves; only a stage that has no engine yet is sent to a thread. The table holds function pointers.
+// SAFETY: the context is created by the stage that owns it, on the thread that the stage runs on
+// and never leaves; only a stage that has no engine yet is sent to a thread. The table holds
+// function pointers.
 unsafe impl Send for Engine {}
 
 impl Engine {
@@ -135,8 +137,8 @@ impl Engine {
         };
         let mut context = ptr::null_mut();
         let (mut blob, mut camera) = (parts.blob.clone(), parts.camera);
-        // SAFETY: every pointer is to memory of ours that lives through the call, with the sizes given;
-        // copies, because the interface does not promise to leave them alone.
+        // SAFETY: every pointer is to memory of ours that lives through the call, with the sizes
+        // given; copies, because the interface does not promise to leave them alone.
         let created = unsafe {
             create(
                 &raw mut context,
@@ -178,8 +180,8 @@ impl Engine {
             return Err(failed(result::NULL_ENGINE));
         };
         let mut info = OutputInfo::default();
-        // SAFETY: `context` is a live engine of this plugin, used by this thread alone; the pointers are to
-        // memory of ours with the sizes given.
+        // SAFETY: `context` is a live engine of this plugin, used by this thread alone; the
+        // pointers are to memory of ours with the sizes given.
         let processed = unsafe {
             process(
                 self.context,
@@ -198,10 +200,9 @@ impl Engine {
                 Ok(Processed::Images { exposure_ticks: info.exposure_ticks })
             }
             // A frame that is no frame costs itself alone: what comes next is judged anew.
-            result::OK
-            | result::CAPTURE_SEQUENCE
-            | result::WAIT_COMPLETE
-            | result::GPU_TIMEOUT => Ok(Processed::Dropped),
+            result::OK | result::CAPTURE_SEQUENCE | result::WAIT_COMPLETE | result::GPU_TIMEOUT => {
+                Ok(Processed::Dropped)
+            }
             other => Err(failed(other)),
         }
     }

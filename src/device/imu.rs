@@ -19,7 +19,12 @@ pub const PACKET_BYTES: usize = HEAD_BYTES + 2 * SAMPLES_MAX * RECORD_BYTES;
 const HEAD_BYTES: usize = 28;
 const RECORD_BYTES: usize = 14;
 
-/// The correction follows the temperature in steps of this many degrees Celsius (usb-protocol.md 7.3).
+/// One degree, with libk4a's own pi: recordings of both are equal to the last bit.
+#[expect(clippy::approx_constant, reason = "libk4a's own")]
+const RADIANS: f32 = 3.141_592 / 180.0;
+
+/// The correction follows the temperature in steps of this many degrees Celsius (usb-protocol.md
+/// 7.3).
 const TEMPERATURE_STEP_C: f32 = 0.25;
 
 /// Turns the IMU's packets into frames.
@@ -72,8 +77,8 @@ impl ImuSource {
         }
     }
 
-    /// Writes the corrected samples into `buf`; gives the times of the first and the last, none when all
-    /// are from before the clocks' reset.
+    /// Writes the corrected samples into `buf`; gives the times of the first and the last, none
+    /// when all are from before the clocks' reset.
     fn correct(
         &mut self,
         packet: &Packet<'_>,
@@ -157,7 +162,7 @@ impl<'a> Packet<'a> {
         // Conversions of usb-protocol.md 7.2, all in single precision.
         Some(Self {
             temperature_c: f32::from(word(6) as i16) / 256.0 + 15.0,
-            gyroscope_unit: f32::from(word(8)) * (3.141_592 / 180.0) / 1e6,
+            gyroscope_unit: f32::from(word(8)) * RADIANS / 1e6,
             accelerometer_unit: f32::from(word(18)) * 9.81 / 1e6,
             gyroscope,
             accelerometer: rest.get(..accelerometers)?,

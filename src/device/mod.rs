@@ -1,6 +1,7 @@
 //! One Azure Kinect: found, opened, configured, started, its streams turned into frames.
 //!
-//! The order of requests is libk4a's (usb-protocol.md 10): it is the one that the firmware was tested with.
+//! The order of requests is libk4a's (usb-protocol.md 10): it is the one that the firmware was
+//! tested with.
 
 mod calibration;
 mod color;
@@ -109,8 +110,8 @@ pub fn find(bus: &dyn Bus) -> Result<Vec<Found>> {
         (depth, _) => {
             let there = if depth.is_some() { "depth" } else { "color" };
             Err(Error::Device(format!(
-                "{serial}: only its {there} camera is on the bus; use its own power supply and plug it \
-                 in again"
+                "{serial}: only its {there} camera is on the bus; use its own power supply and \
+                 plug it in again"
             )))
         }
     };
@@ -172,12 +173,13 @@ impl Device {
     /// Opens a camera and reads who it is, in libk4a's order (usb-protocol.md 10.1).
     ///
     /// # Errors
-    /// `Device` when it does not answer, its halves do not belong together, or its firmware is too old.
+    /// `Device` when it does not answer, its halves do not belong together, or its firmware is too
+    /// old.
     pub fn open(bus: &dyn Bus, found: &Found) -> Result<Self> {
         let serial = found.serial.as_str();
         if !found.depth.superspeed || !found.color.superspeed {
             return Err(Error::Device(format!(
-                "{serial}: runs at USB 2 speed, at which it cannot stream; use a USB 3 port and cable"
+                "{serial}: runs at USB 2 speed, too slow to stream; use a USB 3 port and cable"
             )));
         }
         let mut depth = open_mcu(bus, &found.depth, DEPTH_INTERFACE, DEPTH_ENDPOINTS)?;
@@ -193,7 +195,7 @@ impl Device {
         let mut color = open_mcu(bus, &found.color, IMU_INTERFACE, COLOR_ENDPOINTS)?;
         if container_id(&mut depth, serial)? != container_id(&mut color, serial)? {
             return Err(Error::Device(format!(
-                "{serial}: its depth and color halves say that they are two cameras; plug it in again"
+                "{serial}: its depth and color halves are those of two cameras; plug it in again"
             )));
         }
         let calibration = read_calibration(&mut depth)?;
@@ -247,7 +249,8 @@ impl Device {
     /// Sets color controls; those that are not given stay as they are.
     ///
     /// # Errors
-    /// `Usage` with the device's range where a value lies outside; `Device` when it does not answer.
+    /// `Usage` with the device's range where a value lies outside; `Device` when it does not
+    /// answer.
     pub fn set_controls(&mut self, controls: &ColorControls) -> Result<()> {
         Controls::new(self.color.port(), &self.serial).apply(controls)
     }
@@ -260,12 +263,12 @@ impl Device {
         Controls::new(self.color.port(), &self.serial).read()
     }
 
-    /// Configures the device and starts it, depth first, then color, then IMU (usb-protocol.md 10.2 to
-    /// 10.4). Gives the stages that turn its streams into frames.
+    /// Configures the device and starts it, depth first, then color, then IMU (usb-protocol.md 10.2
+    /// to 10.4). Gives the stages that turn its streams into frames.
     ///
     /// # Errors
-    /// `Device` when a jack that its role needs is empty or it does not start. What was started is stopped
-    /// by [`Device::stop`].
+    /// `Device` when a jack that its role needs is empty or it does not start. What was started is
+    /// stopped by [`Device::stop`].
     pub fn start(
         &mut self,
         config: &DeviceConfig,
@@ -323,8 +326,8 @@ impl Device {
         }
         let role = role.to_string().to_lowercase();
         Err(Error::Device(format!(
-            "{}: a {role} needs a cable in its {jack} jack, and there is none; plug it in, or choose \
-             another --external-sync",
+            "{}: a {role} needs a cable in its {jack} jack, and there is none; plug it in, or \
+             choose another --external-sync",
             self.serial
         )))
     }
@@ -481,7 +484,9 @@ fn open_mcu(bus: &dyn Bus, device: &UsbDevice, interface: u8, endpoints: Endpoin
 /// The 16 bytes that both halves of a camera have in common (usb-protocol.md 1.2).
 fn container_id(mcu: &mut Mcu, serial: &str) -> Result<[u8; 16]> {
     let missing = || {
-        Error::Device(format!("{serial}: does not say which camera it belongs to; plug it in again"))
+        Error::Device(format!(
+            "{serial}: does not say which camera it belongs to; plug it in again"
+        ))
     };
     let bos = read_bos(mcu.port()).map_err(|fault| unanswered(serial, "its BOS", fault))?;
     let mut rest = bos.get(5..).unwrap_or_default();

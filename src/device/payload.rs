@@ -35,7 +35,8 @@ pub enum Assembled {
         image: Buf,
         /// Centre of exposure.
         ticks: u64,
-        /// Whether the last payload said that it was the last; else the next frame's beginning ended it.
+        /// Whether the last payload said that it was the last; else the next frame's beginning
+        /// ended it.
         ended: bool,
     },
     /// A frame that cannot be used, with its stamp where it was known.
@@ -60,8 +61,9 @@ impl Default for Assembly {
 }
 
 impl Assembly {
-    /// Takes a payload in; none stands for one that was lost. `fresh` gives a buffer for a new image. A payload may complete two frames: the
-    /// one before it, whose end was lost, and its own.
+    /// Takes a payload in; none stands for one that was lost. `fresh` gives a buffer for a new
+    /// image. A payload may complete two frames: the one before it, whose end was lost, and its
+    /// own.
     pub fn take(
         &mut self,
         payload: Option<&[u8]>,
@@ -94,7 +96,8 @@ impl Assembly {
         {
             self.damaged = true;
         }
-        // An end without data is libuvc's to ignore, and so ours: the next turn of the frame bit ends it.
+        // An end without data is libuvc's to ignore, and so ours: the next turn of the frame bit
+        // ends it.
         let ends = flags & END_OF_FRAME != 0 && !data.is_empty();
         [before, if ends { self.complete(true) } else { None }]
     }
@@ -129,7 +132,8 @@ fn stamp(metadata: &[u8]) -> Option<u64> {
     let mut rest = metadata;
     loop {
         let (head, _) = rest.split_first_chunk::<8>()?;
-        let word = |at: usize| u32::from_le_bytes([head[at], head[at + 1], head[at + 2], head[at + 3]]);
+        let word =
+            |at: usize| u32::from_le_bytes([head[at], head[at + 1], head[at + 2], head[at + 3]]);
         let (item, behind) = rest.split_at_checked((word(4) as usize).max(8))?;
         if word(0) == FRAME_ALIGN_INFO && item.len() >= FRAME_ALIGN_INFO_BYTES {
             return item[16..].first_chunk().map(|bytes| u64::from_le_bytes(*bytes));
@@ -192,10 +196,8 @@ mod tests {
     #[test]
     fn a_frame_without_its_end_is_ended_by_the_turn_of_the_frame_bit() {
         let pool = Pool::new(2, 8);
-        let payloads = [
-            payload(0, Some(90), &[1]),
-            payload(FRAME_ID | END_OF_FRAME, Some(180), &[2]),
-        ];
+        let payloads =
+            [payload(0, Some(90), &[1]), payload(FRAME_ID | END_OF_FRAME, Some(180), &[2])];
         assert_eq!(assemble(&payloads, &pool), [Ok((90, vec![1])), Ok((180, vec![2]))]);
     }
 

@@ -1,5 +1,5 @@
-//! What the sources of a device have in common: where frames and losses go, when to stop, and what the state
-//! of a stream means.
+//! What the sources of a device have in common: where frames and losses go, when to stop, and what
+//! the state of a stream means.
 
 use crate::error::{Error, Result};
 use crate::frame::{Cause, Frame, Loss, TrackName};
@@ -9,7 +9,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-/// Failing transfers in sequence that end a stream: what goes on failing will not recover by itself.
+/// Failing transfers in sequence that end a stream: what goes on failing will not recover by
+/// itself.
 const FAILURES_MAX: u32 = 100;
 
 /// Microseconds of a count of 90 kHz ticks, rounded down as libk4a does (usb-protocol.md 9.1).
@@ -31,6 +32,7 @@ pub struct Source {
 }
 
 /// What a look at a stream came to.
+#[expect(clippy::large_enum_variant, reason = "one at a time, on the stack")]
 pub enum Look {
     /// A sound transfer.
     Transfer(Transfer),
@@ -89,7 +91,9 @@ impl Source {
             self.lost(None, Cause::NoBuffer);
             return Ok(Look::Lost);
         }
-        let Some(transfer) = transfer else { return Ok(Look::Nothing) };
+        let Some(transfer) = transfer else {
+            return Ok(Look::Nothing);
+        };
         match transfer.status {
             Ok(()) => {
                 self.failures = 0;
@@ -97,7 +101,9 @@ impl Source {
             }
             // A subordinate that waits for its master times out all the time.
             Err(Fault::Timeout) => Ok(Look::Nothing),
-            Err(Fault::Gone) => Err(self.dead("the device left the bus; check its cable and power")),
+            Err(Fault::Gone) => {
+                Err(self.dead("the device left the bus; check its cable and power"))
+            }
             Err(_) if self.failures >= FAILURES_MAX => {
                 Err(self.dead("every transfer fails; plug the device in again"))
             }
@@ -121,27 +127,31 @@ impl Source {
         }
     }
 
-    /// Reports a loss. A full lane loses the cause alone: the gap itself is still seen by its trigger.
+    /// Reports a loss. A full lane loses the cause alone: the gap itself is still seen by its
+    /// trigger.
     pub fn lost(&self, stamp_us: Option<u64>, cause: Cause) {
         let _ = self.losses.send(Loss { track: self.track, stamp_us, cause });
     }
 }
 
-/// Holds back stamps from before the clocks' reset: starting the color camera sets them to zero, and what was
-/// on its way still carries the old time (usb-protocol.md 9.3).
+/// Holds back stamps from before the clocks' reset: starting the color camera sets them to zero,
+/// and what was on its way still carries the old time (usb-protocol.md 9.3).
 ///
-/// libk4a waits for a stamp of less than eleven periods, and waits for ever when the first frames were slow to
-/// come. Host time tells more: a clock that was reset when the streams started cannot be ahead of them.
+/// libk4a waits for a stamp of less than eleven periods, and waits for ever when the first frames
+/// were slow to come. Host time tells more: a clock that was reset when the streams started cannot
+/// be ahead of them.
 #[derive(Debug, Clone, Copy)]
 pub struct StaleGuard {
     started_ns: Option<u64>,
 }
 
-/// By how much a device's clock may seem ahead: what a crystal's error makes of a minute of waiting, and more.
+/// By how much a device's clock may seem ahead: what a crystal's error makes of a minute of
+/// waiting, and more.
 const AHEAD_US: u64 = 1_000_000;
 
 impl StaleGuard {
-    /// Holds back what is later than the host time since `started_ns`, until the first stamp that is not.
+    /// Holds back what is later than the host time since `started_ns`, until the first stamp that
+    /// is not.
     #[must_use]
     pub fn since(started_ns: u64) -> Self {
         Self { started_ns: Some(started_ns) }

@@ -1,5 +1,5 @@
-//! The color stream's setup over UVC: which format and frame a mode is, probe and commit, and the alternate
-//! setting that carries it (usb-protocol.md 6.2 to 6.5).
+//! The color stream's setup over UVC: which format and frame a mode is, probe and commit, and the
+//! alternate setting that carries it (usb-protocol.md 6.2 to 6.5).
 
 use crate::usb::{Answer, Fault, Port, Request, StreamEndpoint, TransferKind};
 use genlock_formats::k4a::{ColorFormat, ColorMode, Rate};
@@ -82,8 +82,8 @@ fn walk(bytes: &[u8]) -> impl Iterator<Item = (u8, &[u8])> {
     })
 }
 
-/// Format index, frame index and frame interval of a mode, found by what they are and never by their place
-/// (usb-protocol.md 15, unknown 3).
+/// Format index, frame index and frame interval of a mode, found by what they are and never by
+/// their place (usb-protocol.md 15, unknown 3).
 fn find_frame(descriptors: &[u8], mode: ColorMode, rate: Rate) -> Option<(u8, u8, u32)> {
     const CLASS_INTERFACE: u8 = 0x24;
     let (width, height) = mode.size();
@@ -103,7 +103,8 @@ fn find_frame(descriptors: &[u8], mode: ColorMode, rate: Rate) -> Option<(u8, u8
                 }
                 let (intervals, _) = d[26..].as_chunks::<4>();
                 let intervals = intervals.iter().map(|bytes| u32::from_le_bytes(*bytes));
-                let fits = |interval: &u32| 10_000_000_u32.checked_div(*interval) == Some(rate.fps());
+                let fits =
+                    |interval: &u32| 10_000_000_u32.checked_div(*interval) == Some(rate.fps());
                 return Some((format?, d[3], intervals.into_iter().find(fits)?));
             }
             _ => {}
@@ -152,9 +153,8 @@ mod tests {
 
     #[test]
     fn modes_are_found_by_what_they_are() {
-        let find = |mode: &str, rate| {
-            find_frame(&descriptors(), mode.parse().expect("a mode"), rate)
-        };
+        let find =
+            |mode: &str, rate| find_frame(&descriptors(), mode.parse().expect("a mode"), rate);
         assert_eq!(find("720p_YUY2", Rate::Fps30), Some((1, 1, 333_333)));
         assert_eq!(find("720p_NV12", Rate::Fps15), Some((2, 1, 666_666)));
         assert_eq!(find("1080p", Rate::Fps5), Some((3, 2, 2_000_000)));
@@ -163,7 +163,8 @@ mod tests {
 
     #[test]
     fn the_smallest_sufficient_alternate_setting_is_taken() {
-        let alternate = |bytes| find_alternate(&descriptors(), bytes).map(|stream| stream.alternate);
+        let alternate =
+            |bytes| find_alternate(&descriptors(), bytes).map(|stream| stream.alternate);
         assert_eq!(alternate(1024), Some(1));
         assert_eq!(alternate(1025), Some(2));
         assert_eq!(alternate(24_576), Some(3));

@@ -1,5 +1,5 @@
-//! The cameras of one device as the recorder sees them: whose frame it is, which trigger it answers, and
-//! whether its time can be true.
+//! The cameras of one device as the recorder sees them: whose frame it is, which trigger it
+//! answers, and whether its time can be true.
 
 use crate::config::DeviceConfig;
 use crate::frame::{Frame, TrackName};
@@ -7,7 +7,8 @@ use crate::sync::{Admission, Numbering};
 use genlock_formats::k4a::Role;
 use std::collections::VecDeque;
 
-/// Device time may run ahead of host time by this much from frame to frame before it is called wrong.
+/// Device time may run ahead of host time by this much from frame to frame before it is called
+/// wrong.
 const AHEAD_NS: u64 = 1_000_000_000;
 
 /// After so many frames with times that cannot be true, in sequence, the clock itself has jumped.
@@ -23,7 +24,8 @@ pub struct Cameras {
     began: bool,
 }
 
-/// A sensor with a time line of its own. The IMU's samples answer no trigger; its numbers are not used.
+/// A sensor with a time line of its own. The IMU's samples answer no trigger; its numbers are not
+/// used.
 #[derive(Debug)]
 struct Camera {
     numbering: Numbering,
@@ -38,7 +40,8 @@ pub enum Judged {
     Trigger(u64),
     /// The device's clock was reset; the frame answers this trigger.
     Reset(u64),
-    /// The time cannot be true: another frame of the camera has it, or it runs away from the host's.
+    /// The time cannot be true: another frame of the camera has it, or it runs away from the
+    /// host's.
     Implausible,
 }
 
@@ -95,7 +98,9 @@ impl Cameras {
     pub fn judge(&mut self, frame: &Frame) -> Result<Judged, String> {
         let began = self.began;
         let by_image = self.nearest(frame.track, frame.stamp_us);
-        let Some(camera) = self.of_mut(frame.track) else { return Ok(Judged::Implausible) };
+        let Some(camera) = self.of_mut(frame.track) else {
+            return Ok(Judged::Implausible);
+        };
         if camera.runs_away(frame) || (began && camera.goes_back(frame)) {
             camera.implausible += 1;
             return if began && camera.implausible > IMPLAUSIBLE_MAX {
@@ -115,9 +120,9 @@ impl Cameras {
         })
     }
 
-    /// The first trigger from which on every camera, and the IMU, has frames among those held; none while
-    /// one has none. The IMU's clock follows a reset late (usb-protocol.md 7.4), and a take that began before
-    /// would lack its samples.
+    /// The first trigger from which on every camera, and the IMU, has frames among those held; none
+    /// while one has none. The IMU's clock follows a reset late (usb-protocol.md 7.4), and a take
+    /// that began before would lack its samples.
     #[must_use]
     pub fn first_common(&self, held: &VecDeque<Frame>) -> Option<u64> {
         let first = |track: TrackName| {
@@ -128,8 +133,8 @@ impl Cameras {
         self.tracks().map(first).try_fold(0, |latest, first| Some(latest.max(first?)))
     }
 
-    /// Device time in microseconds at which the take begins, with trigger `first`: no camera's frame of it
-    /// is earlier.
+    /// Device time in microseconds at which the take begins, with trigger `first`: no camera's
+    /// frame of it is earlier.
     pub fn start_of(&mut self, first: u64) -> u64 {
         self.began = true;
         let half_period = |camera: &Camera| {
@@ -140,8 +145,8 @@ impl Cameras {
         [&self.color, &self.depth].into_iter().flatten().filter_map(half_period).min().unwrap_or(0)
     }
 
-    /// The trigger nearest to device time `stamp_us`, by the camera that delivers `track`; for the IMU, by
-    /// any camera.
+    /// The trigger nearest to device time `stamp_us`, by the camera that delivers `track`; for the
+    /// IMU, by any camera.
     #[must_use]
     pub fn nearest(&self, track: TrackName, stamp_us: u64) -> u64 {
         let camera = match track {

@@ -6,8 +6,8 @@ use crate::lane::{Received, Receiver, Sender};
 use crate::stage::{Stage, Step};
 use std::time::Duration;
 
-/// Brings frames into the form of profile `k4a`: depth and IR pixels big-endian (recording-format.md 2.2),
-/// everything else as it is.
+/// Brings frames into the form of profile `k4a`: depth and IR pixels big-endian
+/// (recording-format.md 2.2), everything else as it is.
 pub struct Encoder {
     name: String,
     input: Receiver<Frame>,

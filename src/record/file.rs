@@ -28,8 +28,8 @@ pub struct About {
     pub written: k4a::About,
 }
 
-/// A recording that grows on a disk. Nothing is written before the first frame: the front of the file
-/// holds the time of the first frame, and a file without frames would open nowhere.
+/// A recording that grows on a disk. Nothing is written before the first frame: the front of the
+/// file holds the time of the first frame, and a file without frames would open nowhere.
 pub struct RecordingFile {
     about: About,
     disk: Box<dyn Disk>,
@@ -78,7 +78,9 @@ impl RecordingFile {
             *block = self.block(frame);
             count += 1;
         }
-        let (blocks, Some(muxer)) = (&blocks[..count], &mut self.muxer) else { return Ok(()) };
+        let (blocks, Some(muxer)) = (&blocks[..count], &mut self.muxer) else {
+            return Ok(());
+        };
         muxer.cluster(blocks, &mut self.layout).map_err(|cause| {
             Error::Disk(format!("a frame does not fit the file's format: {cause}"))
         })?;
@@ -99,7 +101,9 @@ impl RecordingFile {
     /// `Disk` when that cannot be done.
     pub fn finish(&mut self) -> Result<()> {
         // Without a frame there is no file: the ledger says what is missing.
-        let Some(muxer) = self.muxer.take() else { return Ok(()) };
+        let Some(muxer) = self.muxer.take() else {
+            return Ok(());
+        };
         let finish = muxer.finish();
         self.disk.append(&mut [IoSlice::new(&finish.append)])?;
         self.bytes += finish.append.len() as u64;

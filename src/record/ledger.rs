@@ -20,8 +20,8 @@ fn same_camera(a: TrackName, b: TrackName) -> bool {
     a == b || (depth_camera(a) && depth_camera(b))
 }
 
-/// Losses waiting for the gap that they explain, at most: older ones are forgotten, and their gaps then read
-/// "not sent by the device".
+/// Losses waiting for the gap that they explain, at most: older ones are forgotten, and their gaps
+/// then read "not sent by the device".
 const REPORTS_MAX: usize = 1024;
 
 /// The ledger of one device's file.
@@ -93,7 +93,9 @@ impl Ledger {
     }
 
     fn expect_until(&mut self, track: TrackName, end: u64) {
-        let Some(&(_, next)) = self.next.iter().find(|(name, _)| *name == track) else { return };
+        let Some(&(_, next)) = self.next.iter().find(|(name, _)| *name == track) else {
+            return;
+        };
         if next >= end {
             return;
         }
@@ -101,12 +103,13 @@ impl Ledger {
             let cause = self.cause_of(track, trigger);
             self.add(track, trigger, cause);
         }
-        // Reports of before the gap explain nothing any more; those of the gap may explain the sister track.
+        // Reports of before the gap explain nothing any more; those of the gap may explain the
+        // sister track.
         self.reports.retain(|report| report.trigger.is_none_or(|at| at + 64 > next));
     }
 
-    /// The cause reported for `trigger`. A report without a time is taken for the first gap that nothing
-    /// else explains, and then stands for that trigger.
+    /// The cause reported for `trigger`. A report without a time is taken for the first gap that
+    /// nothing else explains, and then stands for that trigger.
     fn cause_of(&mut self, track: TrackName, trigger: u64) -> Cause {
         let mut of_camera = self.reports.iter_mut().filter(|r| same_camera(r.track, track));
         if let Some(known) = of_camera.find(|report| report.trigger == Some(trigger)) {
@@ -153,11 +156,8 @@ mod tests {
         ledger.arrived(TrackName::Depth, 12);
         ledger.arrived(TrackName::Ir, 12);
         ledger.close(15);
-        let all: Vec<_> = ledger
-            .missing()
-            .iter()
-            .map(|m| (m.track, m.triggers.clone(), m.cause))
-            .collect();
+        let all: Vec<_> =
+            ledger.missing().iter().map(|m| (m.track, m.triggers.clone(), m.cause)).collect();
         assert_eq!(
             all,
             [

@@ -7,8 +7,8 @@ use genlock_formats::take::Take as TakeFile;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Where a take goes. Dropped before the take was concluded, it removes the folders that it made, as far as
-/// they are empty.
+/// Where a take goes. Dropped before the take was concluded, it removes the folders that it made,
+/// as far as they are empty.
 #[derive(Debug)]
 pub struct Place {
     output: Output,
@@ -54,7 +54,9 @@ impl Place {
     /// # Errors
     /// `Disk` when it cannot be written; the recordings are whole all the same.
     pub fn conclude(&self, take: &TakeFile) -> Result<()> {
-        let Output::Folder(folder) = &self.output else { return Ok(()) };
+        let Output::Folder(folder) = &self.output else {
+            return Ok(());
+        };
         let (part, path) = (folder.join("take.toml.part"), folder.join("take.toml"));
         let text = take.to_toml();
         let write = || -> std::io::Result<()> {
@@ -70,7 +72,8 @@ impl Place {
 /// The name of a device's file within a take.
 #[must_use]
 pub fn file_name(serial: &str) -> String {
-    // A serial is printable ASCII (usb-protocol.md 3.3), but what names a file must not name a folder.
+    // A serial is printable ASCII (usb-protocol.md 3.3), but what names a file must not name a
+    // folder.
     let safe = serial.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' });
     format!("{}.mkv", safe.collect::<String>())
 }

@@ -4,9 +4,9 @@ use crate::error::{Error, Result};
 use crate::frame::{Cause, Frame, Loss, TrackName};
 use crate::lane::{Received, Receiver, Sender};
 use crate::record::cameras::{Cameras, Judged};
+use crate::record::counters::Counters;
 use crate::record::file::{CLUSTER_FRAMES_MAX, RecordingFile};
 use crate::record::ledger::{Ledger, Missing};
-use crate::record::counters::Counters;
 use crate::record::window::Window;
 use crate::stage::{Stage, Step};
 use crate::sync::Span;
@@ -14,8 +14,8 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Records one device. Frames that arrive before the take has begun are held; the take begins with the
-/// first trigger that every camera of every device delivers.
+/// Records one device. Frames that arrive before the take has begun are held; the take begins with
+/// the first trigger that every camera of every device delivers.
 pub struct Recorder {
     name: String,
     frames: Receiver<Frame>,
@@ -70,8 +70,8 @@ struct Rolling {
     open: Vec<TrackName>,
 }
 
-/// Frames held while the take has not begun: a second of every track with its IMU packets. Older ones are
-/// let go, and the take begins later.
+/// Frames held while the take has not begun: a second of every track with its IMU packets. Older
+/// ones are let go, and the take begins later.
 const HELD_MAX: usize = 288;
 
 impl Recorder {
@@ -100,8 +100,8 @@ impl Recorder {
         }
     }
 
-    /// Judges a frame by its time. In the gathering phase a clock that went back empties what was held:
-    /// the device has just been reset, as every start of a color camera does.
+    /// Judges a frame by its time. In the gathering phase a clock that went back empties what was
+    /// held: the device has just been reset, as every start of a color camera does.
     fn admit(&mut self, frame: Frame) -> Result<()> {
         let judged = self.cameras.judge(&frame).map_err(|text| self.failed(&text))?;
         let trigger = match judged {
@@ -128,7 +128,9 @@ impl Recorder {
     }
 
     fn hold(&mut self, frame: Frame) {
-        let Phase::Gathering { held, proposed } = &mut self.phase else { return };
+        let Phase::Gathering { held, proposed } = &mut self.phase else {
+            return;
+        };
         if held.len() == HELD_MAX {
             held.pop_front();
         }
@@ -145,8 +147,12 @@ impl Recorder {
     }
 
     fn begin_if_decided(&mut self) -> Result<()> {
-        let Phase::Gathering { held, .. } = &mut self.phase else { return Ok(()) };
-        let Some(first) = self.span.first() else { return Ok(()) };
+        let Phase::Gathering { held, .. } = &mut self.phase else {
+            return Ok(());
+        };
+        let Some(first) = self.span.first() else {
+            return Ok(());
+        };
         let held = std::mem::take(held);
         let start_us = self.cameras.start_of(first);
         // Whatever went wrong before the take is not a loss of it.
@@ -171,7 +177,9 @@ impl Recorder {
         }
         let end = self.span.end();
         self.hear_losses();
-        let Phase::Rolling(rolling) = &mut self.phase else { return Ok(()) };
+        let Phase::Rolling(rolling) = &mut self.phase else {
+            return Ok(());
+        };
         if end.is_some_and(|end| trigger >= end) {
             rolling.end_track(frame.track);
         } else if trigger >= rolling.first && rolling.open.contains(&frame.track) {
@@ -197,7 +205,9 @@ impl Recorder {
     }
 
     fn hear_losses(&mut self) {
-        let Phase::Rolling(rolling) = &mut self.phase else { return };
+        let Phase::Rolling(rolling) = &mut self.phase else {
+            return;
+        };
         while let Received::Value(loss) = self.losses.receive(Duration::ZERO) {
             let trigger = loss.stamp_us.map(|stamp| self.cameras.nearest(loss.track, stamp));
             rolling.ledger.report(&loss, trigger);
@@ -205,7 +215,9 @@ impl Recorder {
     }
 
     fn write_ready(&mut self) -> Result<()> {
-        let Phase::Rolling(rolling) = &mut self.phase else { return Ok(()) };
+        let Phase::Rolling(rolling) = &mut self.phase else {
+            return Ok(());
+        };
         loop {
             let count = rolling.window.next_cluster(CLUSTER_FRAMES_MAX);
             if count == 0 {
@@ -226,7 +238,8 @@ impl Recorder {
             }
         }
         self.write_ready()?;
-        let Phase::Rolling(mut rolling) = std::mem::replace(&mut self.phase, Phase::Finished) else {
+        let Phase::Rolling(mut rolling) = std::mem::replace(&mut self.phase, Phase::Finished)
+        else {
             return Err(self.failed("delivered no frame that could begin the take"));
         };
         let end = self.span.end().unwrap_or(rolling.first).max(rolling.first);

@@ -29,8 +29,8 @@ pub struct Outcome {
 /// How often a take is looked at.
 const LOOK: Duration = Duration::from_millis(50);
 
-/// How long the first frame may take: Microsoft's functional tests allow 10 s (usb-protocol.md 10.5), and a
-/// lone subordinate waits for a master that a person starts.
+/// How long the first frame may take: Microsoft's functional tests allow 10 s (usb-protocol.md
+/// 10.5), and a lone subordinate waits for a master that a person starts.
 const FIRST_FRAME_MAX: Duration = Duration::from_secs(10);
 const MASTER_MAX: Duration = Duration::from_secs(60);
 
@@ -40,7 +40,8 @@ const SILENCE_MAX: Duration = Duration::from_secs(5);
 /// How long the frames before an agreed end may take to arrive.
 const ENDING_MAX: Duration = Duration::from_secs(3);
 
-/// Records one take as `plan` says, until it is complete or `stop` is set. `watch` is told how it goes.
+/// Records one take as `plan` says, until it is complete or `stop` is set. `watch` is told how it
+/// goes.
 ///
 /// # Errors
 /// When the take could not begin. What ends a take that has begun is in the [`Outcome`].
@@ -117,7 +118,8 @@ impl Threads {
     }
 }
 
-/// Watches a take until its recorders are done. Gives what went wrong beside the stages' own failures.
+/// Watches a take until its recorders are done. Gives what went wrong beside the stages' own
+/// failures.
 fn watch_over(
     take: &Take,
     threads: &mut Threads,
@@ -158,8 +160,8 @@ fn never_began(take: &Take, status: &Status) -> Option<Error> {
     let limit = if all_subordinate { MASTER_MAX } else { FIRST_FRAME_MAX };
     (status.elapsed > limit).then(|| {
         Error::Device(format!(
-            "{}: no frames within {} s; check the sync cable from its sync-in to the device before it, \
-             that the master runs with color on, and the USB 3 connection",
+            "{}: no frames within {} s; check the sync cable from its sync-in to the device \
+             before it, that the master runs with color on, and the USB 3 connection",
             waiting.join(", "),
             limit.as_secs()
         ))
@@ -178,7 +180,7 @@ impl Silence {
                 (*frames, *heard) = (device.frames, status.elapsed);
             } else if status.elapsed.saturating_sub(*heard) > SILENCE_MAX {
                 return Some(Error::Device(format!(
-                    "{}: no frames for {} s; the take was ended. Check its power, USB and sync cables",
+                    "{}: no frames for {} s; the take was ended: check its power and cables",
                     device.serial,
                     SILENCE_MAX.as_secs()
                 )));
@@ -208,7 +210,8 @@ fn members(plan: &Plan, bus: &dyn Bus) -> Result<Vec<Member>> {
     let roles = if plan.role_given || devices.len() == 1 {
         vec![plan.config.role; devices.len()]
     } else {
-        let jacks = devices.iter_mut().map(|device| Ok((device.serial().to_owned(), device.jacks()?)));
+        let jacks =
+            devices.iter_mut().map(|device| Ok((device.serial().to_owned(), device.jacks()?)));
         rig::roles(&jacks.collect::<Result<Vec<(String, Jacks)>>>()?)?
     };
     let mut members = Vec::new();

@@ -39,9 +39,7 @@ fn device(recorded: &Recorded) -> Device {
     let off = || "OFF".to_owned();
     Device {
         serial: recorded.device.serial().to_owned(),
-        file: report
-            .filter(|report| report.bytes > 0)
-            .map(|_| file_name(recorded.device.serial())),
+        file: report.filter(|report| report.bytes > 0).map(|_| file_name(recorded.device.serial())),
         role: config.role.to_string().to_lowercase(),
         color_mode: config.color.map_or_else(off, |mode| mode.to_string()),
         depth_mode: config.depth.map_or_else(off, |mode| mode.to_string()),

@@ -1,7 +1,7 @@
 //! A take: devices started in order, one recorder each, and what came of it.
 //!
-//! Threads are somebody else's: [`Take::start`] hands out stages, so that production runs them on threads
-//! and simulation gives them turns.
+//! Threads are somebody else's: [`Take::start`] hands out stages, so that production runs them on
+//! threads and simulation gives them turns.
 
 use crate::clock::Clock;
 use crate::config::{ColorControls, DeviceConfig};
@@ -90,10 +90,12 @@ pub struct Recorded {
 }
 
 impl Take {
-    /// Starts the devices: subordinates first, the master last. The take ends by itself after `triggers`.
+    /// Starts the devices: subordinates first, the master last. The take ends by itself after
+    /// `triggers`.
     ///
     /// # Errors
-    /// When a device does not start, or its file cannot be created. Devices started so far are stopped.
+    /// When a device does not start, or its file cannot be created. Devices started so far are
+    /// stopped.
     pub fn start(
         mut members: Vec<Member>,
         triggers: Option<u64>,
@@ -191,12 +193,11 @@ impl Take {
         self.stop.store(true, Ordering::Release);
     }
 
-    /// Stops the devices, the master first to go silent being the master of none. Call it when all stages
-    /// are gone.
+    /// Stops the devices, the master first, and collects their reports. Call it when all
+    /// stages are gone.
     ///
     /// # Errors
     /// The first device that did not stop as it should; the take is complete all the same.
-    #[must_use]
     pub fn finish(mut self) -> (Vec<Recorded>, Result<()>) {
         let stopped = self.stop_devices();
         let recorded = self.members.into_iter().map(|member| Recorded {
@@ -244,8 +245,8 @@ fn about(device: &Device, config: &DeviceConfig, around: &Surroundings<'_>) -> A
     }
 }
 
-/// Buffers for a second and a half of frames: what the window holds back at most, and what a slow disk
-/// may take for one write.
+/// Buffers for a second and a half of frames: what the window holds back at most, and what a slow
+/// disk may take for one write.
 fn buffering(config: &DeviceConfig) -> Buffering {
     Buffering { frames: (config.rate.fps() as usize * 3 / 2).max(12) }
 }

@@ -27,7 +27,8 @@ struct Progress {
     seen_us: u64,
 }
 
-/// Frames that fit without growing: a second of every track at 30 fps, IMU packets (208 a second) included.
+/// Frames that fit without growing: a second of every track at 30 fps, IMU packets (208 a second)
+/// included.
 const CAPACITY: usize = 512;
 
 impl Window {
@@ -73,7 +74,9 @@ impl Window {
     /// `count_max`. They leave the window with [`Window::take`].
     #[must_use]
     pub fn next_cluster(&self, count_max: usize) -> usize {
-        let Some(oldest) = self.waiting.front() else { return 0 };
+        let Some(oldest) = self.waiting.front() else {
+            return 0;
+        };
         let end_us = oldest.stamp_us.saturating_add(CLUSTER_US);
         let seen_us = self.tracks.iter().map(|track| track.seen_us).min().unwrap_or(u64::MAX);
         let safe_us = seen_us.max(self.newest_us.saturating_sub(LATENESS_US));

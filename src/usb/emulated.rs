@@ -1,7 +1,8 @@
 //! Emulated devices behind the same door as real ones.
 //!
-//! The lock around each device stands for the hardware: a real device serves its endpoints by itself. It is
-//! held while the device fills a buffer and no longer, and belongs to no path that real devices take.
+//! The lock around each device stands for the hardware: a real device serves its endpoints by
+//! itself. It is held while the device fills a buffer and no longer, and belongs to no path that
+//! real devices take.
 
 use crate::clock::Clock;
 use crate::error::{Error, Result};
@@ -16,8 +17,8 @@ use genlock_emulator::{
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-/// How often a stream looks again while its device cannot say when it will have data: a subordinate does not
-/// know when its master starts.
+/// How often a stream looks again while its device cannot say when it will have data: a subordinate
+/// does not know when its master starts.
 const LOOK_AGAIN: Duration = Duration::from_millis(5);
 
 type Shared = Arc<Mutex<Kinect>>;
@@ -41,8 +42,8 @@ impl EmulatedBus {
         Self { kinects, clock, streams: Arc::default() }
     }
 
-    /// A rig of `count` cameras in a chain of sync cables, the first being the master; one alone has no
-    /// cable. They see a scene each, or all of them the recording.
+    /// A rig of `count` cameras in a chain of sync cables, the first being the master; one alone
+    /// has no cable. They see a scene each, or all of them the recording.
     #[must_use]
     pub fn rig(count: usize, recording: Option<&Arc<Playback>>, clock: Clock) -> Self {
         let cable = Cable::default();

@@ -1,5 +1,5 @@
-//! Real USB through libusb: finding devices and asking them. Streaming needs asynchronous transfers, which
-//! this version does not have yet.
+//! Real USB through libusb: finding devices and asking them. Streaming needs asynchronous
+//! transfers, which this version does not have yet.
 
 use crate::error::{Error, Result};
 use crate::pool::Pool;
@@ -25,8 +25,8 @@ impl HostBus {
         // Never the library's global context: it panics where there is no USB.
         let context = Context::new().map_err(|cause| {
             Error::Device(format!(
-                "cannot use this machine's USB: {cause}; is there a /dev/bus/usb? To rehearse without \
-                 hardware, use --emulated 1"
+                "cannot use this machine's USB: {cause}; is there a /dev/bus/usb? To rehearse \
+                 without hardware, use --emulated 1"
             ))
         })?;
         Ok(Self { context })

@@ -1,7 +1,7 @@
 //! The door to devices: one seam with two sides, real USB and the emulator.
 //!
-//! [`Bus`] finds devices, [`Port`] is one opened USB device (a camera has two: depth 097C, color 097D),
-//! [`Stream`] is an endpoint that data flows from.
+//! [`Bus`] finds devices, [`Port`] is one opened USB device (a camera has two: depth 097C, color
+//! 097D), [`Stream`] is an endpoint that data flows from.
 
 pub mod emulated;
 pub mod host;
@@ -118,7 +118,8 @@ pub struct StreamEndpoint {
 /// How an endpoint transfers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TransferKind {
-    /// Bulk: a transfer ends with a short packet, so a buffer holds one frame or packet of the device.
+    /// Bulk: a transfer ends with a short packet, so a buffer holds one frame or packet of the
+    /// device.
     Bulk,
     /// Isochronous, with this many bytes a packet: a buffer holds up to [`PACKETS_MAX`] packets.
     Isochronous {
@@ -132,9 +133,9 @@ pub const PACKETS_MAX: usize = 32;
 
 /// An endpoint that data flows from.
 pub trait Stream: Send {
-    /// The oldest finished transfer, waiting for one no longer than `wait`. Before it is handed over, a
-    /// fresh buffer takes its place; where the pool has none, the same buffer goes back to work, and what
-    /// it held is counted as [`Stream::starved`]. A zero wait never blocks.
+    /// The oldest finished transfer, waiting for one no longer than `wait`. Before it is handed
+    /// over, a fresh buffer takes its place; where the pool has none, the same buffer goes back to
+    /// work, and what it held is counted as [`Stream::starved`]. A zero wait never blocks.
     fn next(&mut self, wait: Duration) -> Option<Transfer>;
 
     /// Transfers lost so far because the pool was empty.
@@ -170,11 +171,13 @@ impl Packets {
         Self { stride, ..Self::default() }
     }
 
-    /// Adds a packet: its length, or none when it was lost on the way. Says false where [`PACKETS_MAX`] are
-    /// there already.
+    /// Adds a packet: its length, or none when it was lost on the way. Says false where
+    /// [`PACKETS_MAX`] are there already.
     #[must_use]
     pub fn push(&mut self, len: Option<u32>) -> bool {
-        let Some(slot) = self.lens.get_mut(self.count) else { return false };
+        let Some(slot) = self.lens.get_mut(self.count) else {
+            return false;
+        };
         *slot = len;
         self.count += 1;
         true
@@ -188,8 +191,8 @@ impl Packets {
 }
 
 impl Transfer {
-    /// The payloads: isochronous packets one by one, none for those that were lost; or the whole buffer of a
-    /// bulk transfer.
+    /// The payloads: isochronous packets one by one, none for those that were lost; or the whole
+    /// buffer of a bulk transfer.
     pub fn payloads(&self) -> impl Iterator<Item = Option<&[u8]>> {
         let whole = self.packets.lens().is_empty().then_some(Some(&self.buf[..]));
         let packets = self.packets.lens().iter().enumerate().map(|(i, len)| {

@@ -1,5 +1,5 @@
-//! EBML, the binary tree that Matroska is made of: element ids, variable-length numbers, reading and
-//! writing elements.
+//! EBML, the binary tree that Matroska is made of: element ids, variable-length numbers, reading
+//! and writing elements.
 
 pub mod id;
 mod read;

@@ -132,8 +132,8 @@ fn vint(
     Ok((digits.iter().fold(0, |value, byte| value << 8 | u64::from(*byte)), width))
 }
 
-/// The variable-length number at the start of `bytes`, marker removed, and its width; none where there is
-/// no whole one.
+/// The variable-length number at the start of `bytes`, marker removed, and its width; none where
+/// there is no whole one.
 #[must_use]
 pub fn number(bytes: &[u8]) -> Option<(u64, usize)> {
     let (value, width) = vint(bytes, 0, bytes.len(), 8, "a number").ok()?;

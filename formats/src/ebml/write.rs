@@ -141,7 +141,10 @@ mod tests {
     fn elements_are_those_of_the_official_writer() {
         // recording-format.md, Appendix A.
         assert_eq!(written(|w| w.uint(id::TIMESTAMP_SCALE, 1000)), hex("2AD7B1 82 03E8"));
-        assert_eq!(written(|w| w.uint(id::DEFAULT_DURATION, 200_000_000)), hex("23E383 84 0BEBC200"));
+        assert_eq!(
+            written(|w| w.uint(id::DEFAULT_DURATION, 200_000_000)),
+            hex("23E383 84 0BEBC200")
+        );
         assert_eq!(written(|w| w.void(1027))[..3], hex("EC 4400"));
         assert_eq!(written(|w| w.void(259)).len(), 259);
     }

@@ -80,7 +80,9 @@ impl<'a> Captures<'a> {
         let delay_ns = i64::from(configuration.depth_delay_us) * 1000;
         let track = |name| {
             let track = recording.track(name)?;
-            let TrackKind::Video { width, height } = track.kind else { return None };
+            let TrackKind::Video { width, height } = track.kind else {
+                return None;
+            };
             // Positive delays hold color back, negative ones depth (recording-format.md 7.3).
             let delay_ns = match name {
                 TrackName::Color => delay_ns.max(0),
@@ -137,7 +139,9 @@ impl<'a> Iterator for Captures<'a> {
             if !track.next_ns().is_some_and(within) {
                 continue;
             }
-            let Some(block) = track.waiting.pop_front() else { continue };
+            let Some(block) = track.waiting.pop_front() else {
+                continue;
+            };
             let image = block.only_frame().map(|bytes| Image {
                 time_us: device_us(block.time_ns, self.offset_ns),
                 width: track.size.0,

@@ -21,10 +21,8 @@ impl ImuSample {
     #[must_use]
     pub fn to_bytes(&self) -> [u8; Self::BYTES] {
         let mut bytes = [0; Self::BYTES];
-        let halves = [
-            (self.accelerometer_ns, self.accelerometer),
-            (self.gyroscope_ns, self.gyroscope),
-        ];
+        let halves =
+            [(self.accelerometer_ns, self.accelerometer), (self.gyroscope_ns, self.gyroscope)];
         for (half, (ns, axes)) in bytes.chunks_exact_mut(20).zip(halves) {
             half[..8].copy_from_slice(&ns.to_le_bytes());
             for (axis, value) in half[8..].chunks_exact_mut(4).zip(axes) {
@@ -61,13 +59,12 @@ mod tests {
     #[test]
     fn a_sample_is_that_of_the_official_writer() {
         // recording-format.md, Appendix A.
-        let bytes = hex(
-            "082E0B1400000000 28D838C0 D97446BE 83FE16C1 082E0B1400000000 57FC84BA 584CFFBA 9A60C53B",
-        );
+        let bytes = hex("082E0B1400000000 28D838C0 D97446BE 83FE16C1
+             082E0B1400000000 57FC84BA 584CFFBA 9A60C53B");
         let bytes: [u8; 40] = bytes.try_into().expect("40 bytes");
         let sample = ImuSample::from_bytes(&bytes);
         assert_eq!(sample.accelerometer_ns, 336_277_000);
-        assert_eq!(sample.accelerometer, [-2.888_193_1, -0.193_805_11, -9.437_136_7]);
+        assert_eq!(sample.accelerometer, [-2.888_193_1, -0.193_805_11, -9.437_137]);
         assert_eq!(sample.gyroscope_ns, 336_277_000);
         assert_eq!(sample.to_bytes(), bytes);
     }

@@ -1,5 +1,5 @@
-//! The Azure Kinect profile of Matroska: which tracks, tags and attachments a recording has, and what is
-//! inside its blocks.
+//! The Azure Kinect profile of Matroska: which tracks, tags and attachments a recording has, and
+//! what is inside its blocks.
 
 mod capture;
 mod configuration;

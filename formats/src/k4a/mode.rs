@@ -284,8 +284,8 @@ impl Rate {
         1_000_000 / self.fps() as u64
     }
 
-    /// The `DefaultDuration` of video tracks in nanoseconds, rounded down: Microsoft's reader refuses
-    /// 33333334 (recording-format.md W7).
+    /// The `DefaultDuration` of video tracks in nanoseconds, rounded down: Microsoft's reader
+    /// refuses 33333334 (recording-format.md W7).
     #[must_use]
     pub const fn default_duration_ns(self) -> u64 {
         1_000_000_000 / self.fps() as u64
@@ -333,7 +333,8 @@ impl fmt::Display for Role {
     }
 }
 
-/// Accepts `primary` and `secondary`, as makers of later devices say, and `sub`, as k4arecorder does.
+/// Accepts `primary` and `secondary`, as makers of later devices say, and `sub`, as k4arecorder
+/// does.
 impl FromStr for Role {
     type Err = ParseModeError;
 

@@ -62,8 +62,8 @@ impl<'a> Recording<'a> {
         self.configuration.color = self.read_color()?;
         self.configuration.depth = self.read_depth()?;
         let delay_ns: i64 = self.number("K4A_DEPTH_DELAY_NS")?.unwrap_or(0);
-        self.configuration.depth_delay_us =
-            i32::try_from(delay_ns / 1000).map_err(|_| unsupported("a depth delay of", delay_ns))?;
+        self.configuration.depth_delay_us = i32::try_from(delay_ns / 1000)
+            .map_err(|_| unsupported("a depth delay of", delay_ns))?;
         if let Some(role) = self.tag("K4A_WIRED_SYNC_MODE") {
             let role = role.parse().map_err(|_| unsupported("sync mode", role))?;
             self.configuration.role = role;
@@ -87,14 +87,18 @@ impl<'a> Recording<'a> {
     fn read_rate(&self) -> Result<Rate> {
         let images = [TrackName::Color, TrackName::Depth, TrackName::Ir];
         let durations = images.iter().filter_map(|name| self.track(*name)?.default_duration_ns);
-        let Some(ns) = durations.into_iter().next() else { return Ok(Rate::Fps30) };
+        let Some(ns) = durations.into_iter().next() else {
+            return Ok(Rate::Fps30);
+        };
         let fps = 1_000_000_000_u64.checked_div(ns).unwrap_or(0);
         let rate = Rate::ALL.into_iter().find(|rate| u64::from(rate.fps()) == fps);
         rate.ok_or_else(|| unsupported("frames per second:", fps))
     }
 
     fn read_color(&mut self) -> Result<Option<ColorMode>> {
-        let Some(track) = self.track(TrackName::Color) else { return Ok(None) };
+        let Some(track) = self.track(TrackName::Color) else {
+            return Ok(None);
+        };
         let fourcc = fourcc(track)?;
         let format: ColorFormat =
             fourcc.parse().map_err(|_| unsupported("color pixels", &fourcc))?;
@@ -128,8 +132,8 @@ impl<'a> Recording<'a> {
         mode.map(Some).ok_or_else(|| unsupported("depth size", format!("{}x{}", size.0, size.1)))
     }
 
-    /// A file without the tag of the start offset was killed before its first flush. Its IMU samples carry
-    /// device time, so the first gives the offset back (recording-format.md 8.5).
+    /// A file without the tag of the start offset was killed before its first flush. Its IMU
+    /// samples carry device time, so the first gives the offset back (recording-format.md 8.5).
     fn offset_of_imu(&mut self) -> u64 {
         let first = self.track_blocks(TrackName::Imu).flatten().next();
         let offset = first.and_then(|block| {
@@ -146,7 +150,9 @@ impl<'a> Recording<'a> {
 
     /// A tag's value as a number: leading digits count, as the official reader reads it.
     fn number<T: std::str::FromStr>(&self, name: &str) -> Result<Option<T>> {
-        let Some(text) = self.tag(name) else { return Ok(None) };
+        let Some(text) = self.tag(name) else {
+            return Ok(None);
+        };
         let digits = |c: char| c.is_ascii_digit() || c == '-';
         let number = &text[..text.find(|c| !digits(c)).unwrap_or(text.len())];
         number.parse().map(Some).map_err(|_| unsupported(&format!("{name} ="), text))
@@ -261,23 +267,25 @@ impl<'a> Recording<'a> {
             };
             let frames = block.into_iter().flat_map(move |block| {
                 let frames = block.frames.clone().enumerate();
-                frames.map(move |(i, frame)| Ok((device_us(block.frame_time_ns(i), offset_ns), frame)))
+                frames.map(move |(i, frame)| {
+                    Ok((device_us(block.frame_time_ns(i), offset_ns), frame))
+                })
             });
             frames.chain(error)
         })
     }
 
-    /// From file time 0 to the last time in the file's last cluster, in microseconds, as the official reader
-    /// counts it (recording-format.md 7.5).
+    /// From file time 0 to the last time in the file's last cluster, in microseconds, as the
+    /// official reader counts it (recording-format.md 7.5).
     #[must_use]
     pub fn length_us(&self) -> u64 {
         let cues = self.demuxer.cues();
         let last_cue = cues.iter().map(|cue| cue.cluster_at).max();
-        let clusters = last_cue.map_or_else(
-            || self.demuxer.clusters(),
-            |at| self.demuxer.clusters_from(at),
-        );
-        let Some(last) = clusters.flatten().last() else { return 0 };
+        let clusters =
+            last_cue.map_or_else(|| self.demuxer.clusters(), |at| self.demuxer.clusters_from(at));
+        let Some(last) = clusters.flatten().last() else {
+            return 0;
+        };
         let end_ns = |block: ReadBlock<'_>| {
             let ahead = block.duration_ns.map_or(0, |ns| ns.saturating_sub(1));
             block.time_ns.saturating_add_unsigned(ahead)

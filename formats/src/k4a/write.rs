@@ -1,4 +1,5 @@
-//! The front of a recording as values: what the official writer puts there (recording-format.md 2 and 3).
+//! The front of a recording as values: what the official writer puts there (recording-format.md 2
+//! and 3).
 
 use super::configuration::Configuration;
 use super::mode::{ColorFormat, DepthMode, Role, TrackName};
@@ -37,11 +38,12 @@ pub(super) const IMU_CODEC: &str = "S_K4A/IMU";
 /// Name of the calibration attachment.
 pub(super) const CALIBRATION: &str = "calibration.json";
 
-/// The largest start offset that the official reader keeps, in microseconds (recording-format.md 7.4).
+/// The largest start offset that the official reader keeps, in microseconds (recording-format.md
+/// 7.4).
 const START_OFFSET_US_MAX: u64 = u32::MAX as u64;
 
-/// The start offset in microseconds for a recording whose first block has device time `first_us`. What
-/// exceeds the limit of the official reader stays in the block times.
+/// The start offset in microseconds for a recording whose first block has device time `first_us`.
+/// What exceeds the limit of the official reader stays in the block times.
 #[must_use]
 pub fn split_start_offset(first_us: u64) -> u64 {
     first_us.min(START_OFFSET_US_MAX)
@@ -96,7 +98,8 @@ pub fn header(configuration: &Configuration, device: Option<&Device>, about: &Ab
     }
 }
 
-/// A UID: 60 bits, never 0, other for every `number` (an odd multiplier and bit mixing lose nothing).
+/// A UID: 60 bits, never 0, other for every `number` (an odd multiplier and bit mixing lose
+/// nothing).
 fn uid(about: &About, number: u64) -> u64 {
     let mut bits = about.uid_seed.wrapping_mul(8).wrapping_add(number);
     bits = (bits ^ (bits >> 31)).wrapping_mul(0x9E37_79B9_7F4A_7C15);

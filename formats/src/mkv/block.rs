@@ -67,8 +67,8 @@ impl<'a> ReadBlock<'a> {
         })
     }
 
-    /// The time of frame `index` in nanoseconds of the file, as the official reader spreads the duration
-    /// over a lace (recording-format.md 7.2).
+    /// The time of frame `index` in nanoseconds of the file, as the official reader spreads the
+    /// duration over a lace (recording-format.md 7.2).
     #[must_use]
     pub fn frame_time_ns(&self, index: usize) -> i64 {
         let gaps = self.frames.len().saturating_sub(1) as i128;

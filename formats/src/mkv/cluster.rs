@@ -77,8 +77,8 @@ impl<'a> Cluster<'a> {
         }
     }
 
-    /// The blocks, in file order. A block that breaks the rules is an error, and the walk goes on behind
-    /// it; where the file is cut, the walk ends.
+    /// The blocks, in file order. A block that breaks the rules is an error, and the walk goes on
+    /// behind it; where the file is cut, the walk ends.
     #[must_use]
     pub fn blocks(&self) -> Blocks<'a> {
         let children = self.element.children(self.bytes);
@@ -112,8 +112,8 @@ impl<'a> Iterator for Blocks<'a> {
     }
 }
 
-/// The clusters of a file. What lies between them and is no element is an error that names where it begins;
-/// the walk goes on with the next cluster.
+/// The clusters of a file. What lies between them and is no element is an error that names where it
+/// begins; the walk goes on with the next cluster.
 #[derive(Debug, Clone)]
 pub struct Clusters<'a> {
     bytes: &'a [u8],
@@ -153,7 +153,8 @@ impl<'a> Iterator for Clusters<'a> {
                 let element = sized(self.bytes, element);
                 self.at = element.content.end.max(from + 1);
                 if element.cut {
-                    // What follows the place where a damaged size points may be in the middle of it.
+                    // What follows the place where a damaged size points may be in the middle of
+                    // it.
                     self.at = next_cluster(self.bytes, from + 1, self.end);
                 }
                 return Some(Cluster::read(self.bytes, element, self.scale_ns));
@@ -167,7 +168,8 @@ impl<'a> Iterator for Clusters<'a> {
     }
 }
 
-/// Gives a cluster of unknown size its size: up to the first element that stands directly in a Segment.
+/// Gives a cluster of unknown size its size: up to the first element that stands directly in a
+/// Segment.
 fn sized(bytes: &[u8], element: Element) -> Element {
     if element.sized {
         return element;
@@ -184,13 +186,15 @@ fn sized(bytes: &[u8], element: Element) -> Element {
     Element { content: element.content.start..end.max(element.content.start), ..element }
 }
 
-/// Where the next cluster begins, from `from` on; `end` where there is none. A cluster is believed when its
-/// first child is one that clusters have.
+/// Where the next cluster begins, from `from` on; `end` where there is none. A cluster is believed
+/// when its first child is one that clusters have.
 pub(super) fn next_cluster(bytes: &[u8], from: usize, end: usize) -> usize {
     let needle = id::CLUSTER.to_be_bytes();
     let mut from = from;
     while let Some(room) = bytes.get(from..end) {
-        let Some(found) = room.windows(4).position(|window| window == needle) else { break };
+        let Some(found) = room.windows(4).position(|window| window == needle) else {
+            break;
+        };
         let at = from + found;
         let first = Element::read(bytes, at, end).ok().and_then(|c| c.children(bytes).next());
         let believed = matches!(first, Some(Ok(child)) if matches!(

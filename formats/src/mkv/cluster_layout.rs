@@ -18,7 +18,8 @@ pub struct Block<'a> {
 pub enum Payload<'a> {
     /// One frame, in a SimpleBlock.
     Frame(&'a [u8]),
-    /// Equal frames back to back, at most 255, in a BlockGroup with a duration: the form of IMU samples.
+    /// Equal frames back to back, at most 255, in a BlockGroup with a duration: the form of IMU
+    /// samples.
     Laced {
         /// The frames.
         bytes: &'a [u8],
@@ -57,7 +58,8 @@ impl<'a> Block<'a> {
     }
 }
 
-/// The bytes of a cluster around its payloads. Reused from cluster to cluster, it allocates nothing.
+/// The bytes of a cluster around its payloads. Reused from cluster to cluster, it allocates
+/// nothing.
 #[derive(Debug, Default)]
 pub struct ClusterLayout {
     heads: Vec<u8>,
@@ -69,7 +71,8 @@ pub struct ClusterLayout {
 /// Largest relative time of a block: the field is a signed 16-bit number.
 const RELATIVE_MAX: u64 = i16::MAX as u64;
 
-/// Most frames in a lace: the official reader never returns from one of 256 (recording-format.md 5.5).
+/// Most frames in a lace: the official reader never returns from one of 256 (recording-format.md
+/// 5.5).
 const LACE_MAX: usize = 255;
 
 /// Bytes of a CRC-32 element.
@@ -88,8 +91,8 @@ impl ClusterLayout {
         self.len == 0
     }
 
-    /// The cluster's bytes in file order: heads and, between them, the payloads of `blocks`, which are those
-    /// that were laid out.
+    /// The cluster's bytes in file order: heads and, between them, the payloads of `blocks`, which
+    /// are those that were laid out.
     pub fn pieces<'a>(&'a self, blocks: &'a [Block<'a>]) -> impl Iterator<Item = &'a [u8]> {
         let starts = std::iter::once(0).chain(self.cuts.iter().copied());
         let ends = self.cuts.iter().copied().chain(std::iter::once(self.heads.len()));
@@ -99,7 +102,9 @@ impl ClusterLayout {
     }
 
     pub(super) fn lay_out(&mut self, blocks: &[Block<'_>]) -> Result<(), &'static str> {
-        let Some(first) = blocks.first() else { return Err("a cluster without blocks") };
+        let Some(first) = blocks.first() else {
+            return Err("a cluster without blocks");
+        };
         let begin_ticks = first.time_ticks;
         let mut body = CRC_BYTES + 2 + uint_width(begin_ticks) as u64;
         for block in blocks {
@@ -245,9 +250,8 @@ mod tests {
     #[test]
     fn a_cluster_is_that_of_the_official_writer() {
         // recording-format.md, Appendix A: one IMU sample on track 4 at time 0.
-        let sample = hex(
-            "082E0B1400000000 28D838C0 D97446BE 83FE16C1 082E0B1400000000 57FC84BA 584CFFBA 9A60C53B",
-        );
+        let sample = hex("082E0B1400000000 28D838C0 D97446BE 83FE16C1
+             082E0B1400000000 57FC84BA 584CFFBA 9A60C53B");
         let payload = Payload::Laced { bytes: &sample, frame_bytes: 40, duration_ticks: 1 };
         let bytes = laid_out(&[Block { track: 4, time_ticks: 0, payload }]).expect("sound");
         let mut expected = hex("1F43B675 BC BF84 349E88E0 E78100 A0B1 A1AC 84 0000 00");

@@ -41,8 +41,8 @@ pub struct Demuxer<'a> {
     finished: bool,
 }
 
-/// Ticks of 1 us, as every official writer since 1.0 makes them: assumed for a recording that was killed
-/// before it could say so (recording-format.md 8.5).
+/// Ticks of 1 us, as every official writer since 1.0 makes them: assumed for a recording that was
+/// killed before it could say so (recording-format.md 8.5).
 const SCALE_ASSUMED_NS: u64 = 1000;
 
 /// Matroska's own default.
@@ -179,8 +179,8 @@ fn segment(bytes: &[u8]) -> Result<Element> {
     Err(Error::new(ErrorKind::Missing("the segment"), rest.content.start as u64))
 }
 
-/// Where the Segment really ends. A size of 0, or one that clusters follow, was written by a recorder that
-/// never came to correct it.
+/// Where the Segment really ends. A size of 0, or one that clusters follow, was written by a
+/// recorder that never came to correct it.
 fn segment_end(bytes: &[u8], segment: &Element, notes: &mut Vec<Note>) -> usize {
     let mut note = |text| notes.push(Note { at: segment.at as u64, text });
     if !segment.sized {
@@ -256,7 +256,9 @@ impl Front {
 
     /// Keeps what the SeekHead points at and is really there.
     fn follow_seek_head(&mut self, bytes: &[u8], start: usize, end: usize, notes: &mut Vec<Note>) {
-        let Some(seek_head) = self.seek_head.clone() else { return };
+        let Some(seek_head) = self.seek_head.clone() else {
+            return;
+        };
         for (id, position) in parts::seeks(bytes, &seek_head) {
             let at = usize::try_from(position).ok().and_then(|p| start.checked_add(p));
             match at.and_then(|at| Element::read(bytes, at, end).ok()) {
@@ -273,7 +275,9 @@ impl Front {
     fn search_behind_clusters(&mut self, bytes: &[u8], from: usize, end: usize) {
         let mut at = from;
         while at < end {
-            let Ok(element) = Element::read(bytes, at, end) else { return };
+            let Ok(element) = Element::read(bytes, at, end) else {
+                return;
+            };
             if element.cut || !element.sized {
                 return;
             }

@@ -1,19 +1,20 @@
 //! The muxer: values in, bytes out.
 //!
-//! The file is valid from its first byte: Info, Tracks, Attachments and Tags are complete before the first
-//! cluster, and the Segment's size is unknown until the end. A crash between clusters leaves a file that
-//! every reader opens (recording-format.md 8.7).
+//! The file is valid from its first byte: Info, Tracks, Attachments and Tags are complete before
+//! the first cluster, and the Segment's size is unknown until the end. A crash between clusters
+//! leaves a file that every reader opens (recording-format.md 8.7).
 
 use super::cluster_layout::{Block, ClusterLayout};
 use super::schema::{Attachment, Header, Info, Tag, Target, Track, TrackKind};
 use crate::ebml::{Writer, id};
 use crate::{Error, ErrorKind, Result};
 
-/// Where the Segment's content begins: behind the EBML head (40 bytes), its id and an 8-byte size. Every
-/// position in the file counts from here.
+/// Where the Segment's content begins: behind the EBML head (40 bytes), its id and an 8-byte size.
+/// Every position in the file counts from here.
 const SEGMENT_START: u64 = 52;
 
-/// Bytes kept for the SeekHead and for Info, as the official writer keeps them (recording-format.md 1.3).
+/// Bytes kept for the SeekHead and for Info, as the official writer keeps them (recording-format.md
+/// 1.3).
 const SEEK_HEAD_RESERVE: usize = 1027;
 const INFO_RESERVE: usize = 259;
 
@@ -38,8 +39,8 @@ struct Cue {
     cluster_position: u64,
 }
 
-/// What closes a file: bytes to append, then bytes to overwrite, in this order. When a crash comes between
-/// any two, the file still opens.
+/// What closes a file: bytes to append, then bytes to overwrite, in this order. When a crash comes
+/// between any two, the file still opens.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Finish {
     /// The Cues; empty where there is nothing to cue.
@@ -107,11 +108,15 @@ impl Muxer {
         Ok(())
     }
 
-    /// The official writer's rule: at most one cue a second, on the first track; a cue at time 0 does not
-    /// count as one (recording-format.md 6).
+    /// The official writer's rule: at most one cue a second, on the first track; a cue at time 0
+    /// does not count as one (recording-format.md 6).
     fn cue(&mut self, blocks: &[Block<'_>]) {
-        let Some(&track) = self.tracks.first() else { return };
-        let Some(block) = blocks.iter().find(|block| block.track == track) else { return };
+        let Some(&track) = self.tracks.first() else {
+            return;
+        };
+        let Some(block) = blocks.iter().find(|block| block.track == track) else {
+            return;
+        };
         let every_ticks = CUE_EVERY_NS / self.info.timestamp_scale_ns.max(1);
         let last = self.cues.last().map_or(0, |cue| cue.time_ticks);
         if last == 0 || block.time_ticks.saturating_sub(last) >= every_ticks {
@@ -317,7 +322,11 @@ mod tests {
 
     fn one_track() -> Header {
         Header {
-            info: Info { timestamp_scale_ns: 1000, title: "Azure Kinect".into(), ..Info::default() },
+            info: Info {
+                timestamp_scale_ns: 1000,
+                title: "Azure Kinect".into(),
+                ..Info::default()
+            },
             tracks: vec![Track {
                 number: 1,
                 uid: 7,
@@ -355,7 +364,8 @@ mod tests {
         assert_eq!(bytes[11..], hex(expected));
         assert_eq!(bytes[7..11], crc32fast::hash(&bytes[11..]).to_le_bytes());
         let uid = 0x0123_4567_89AB_CDEF;
-        let bytes = tags(&[tag(Target::Attachment(uid), "K4A_CALIBRATION_FILE", "calibration.json")]);
+        let bytes =
+            tags(&[tag(Target::Attachment(uid), "K4A_CALIBRATION_FILE", "calibration.json")]);
         let expected = "7373C8 63C098 63CA8A 4154544143484D454E54 63C688 0123456789ABCDEF 67C8AA";
         assert_eq!(bytes[11..][..33], hex(expected));
     }

@@ -1,5 +1,5 @@
-//! The parts of a file's front, read into values. Every count and length is limited: no file makes the
-//! reader take more memory than its front is long, and fronts are short.
+//! The parts of a file's front, read into values. Every count and length is limited: no file makes
+//! the reader take more memory than its front is long, and fronts are short.
 
 use super::demux::Cue;
 use super::schema::{Attachment, Info, Tag, Target, Track, TrackKind};
@@ -131,7 +131,8 @@ pub(super) fn attachments(bytes: &[u8], element: &Element) -> Result<Vec<Attachm
     Ok(attachments)
 }
 
-/// The first SimpleTag of each Tag: others are invisible to the official reader, and so to its writers.
+/// The first SimpleTag of each Tag: others are invisible to the official reader, and so to its
+/// writers.
 pub(super) fn tags(bytes: &[u8], element: &Element) -> Result<Vec<Tag>> {
     let mut tags = Vec::new();
     for tag in each(bytes, element, id::TAG) {
@@ -210,15 +211,17 @@ pub(super) fn cues(
     Ok(cues)
 }
 
-/// Where the SeekHead says that elements are, counted from the Segment's content; what is malformed is left
-/// out.
+/// Where the SeekHead says that elements are, counted from the Segment's content; what is malformed
+/// is left out.
 pub(super) fn seeks(bytes: &[u8], seek_head: &Element) -> Vec<(u32, u64)> {
     let mut seeks = Vec::new();
     for seek in each(bytes, seek_head, id::SEEK).flatten().take(SEEKS_MAX) {
         let (mut target, mut position) = (None, None);
         for child in seek.children(bytes).flatten() {
             match child.id {
-                id::SEEK_ID => target = child.uint(bytes).ok().and_then(|id| u32::try_from(id).ok()),
+                id::SEEK_ID => {
+                    target = child.uint(bytes).ok().and_then(|id| u32::try_from(id).ok());
+                }
                 id::SEEK_POSITION => position = child.uint(bytes).ok(),
                 _ => {}
             }

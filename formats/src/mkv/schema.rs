@@ -78,8 +78,8 @@ pub struct Attachment {
     pub data: Vec<u8>,
 }
 
-/// One name and value. Written as a Tag with a single SimpleTag, the only form that Microsoft's reader
-/// looks at (recording-format.md 3.3).
+/// One name and value. Written as a Tag with a single SimpleTag, the only form that Microsoft's
+/// reader looks at (recording-format.md 3.3).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Tag {
     /// What the tag speaks about.

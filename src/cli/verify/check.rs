@@ -36,14 +36,16 @@ pub(super) struct TrackCheck {
 /// Problems of one kind that are listed; a broken file can have millions.
 const LISTED_MAX: usize = 100;
 
-/// IMU samples are 0.6 ms apart; libk4a's own test allows 0.9 (usb-protocol.md 7.1). A pause of several
-/// samples is a lost packet.
+/// IMU samples are 0.6 ms apart; libk4a's own test allows 0.9 (usb-protocol.md 7.1). A pause of
+/// several samples is a lost packet.
 const IMU_GAP_US: u64 = 3_000;
 
 pub(super) fn check_blocks(recording: &Recording<'_>) -> Blocks {
     let mut blocks = Blocks::default();
     for track in recording.tracks() {
-        let Some(entry) = recording.track(track) else { continue };
+        let Some(entry) = recording.track(track) else {
+            continue;
+        };
         blocks.tracks.push(TrackCheck {
             name: entry.name.clone(),
             frames: 0,
@@ -73,7 +75,8 @@ impl Blocks {
         self.clusters += 1;
         let at = cluster.at();
         if cluster.checksum() == Checksum::Bad {
-            let text = format!("the cluster at byte {at} does not have the bytes that were written");
+            let text =
+                format!("the cluster at byte {at} does not have the bytes that were written");
             list(&mut self.problems, text);
         }
         if !cluster.is_complete() {
@@ -116,7 +119,8 @@ impl Blocks {
         self.frame(place, time_us, period_us * 3 / 2, period_us);
     }
 
-    /// A frame or sample at `time_us`: later than the one before, and not much later than `period_us`.
+    /// A frame or sample at `time_us`: later than the one before, and not much later than
+    /// `period_us`.
     fn frame(&mut self, place: usize, time_us: u64, gap_us: u64, period_us: u64) {
         let track = &mut self.tracks[place];
         let seconds = time_us as f64 / 1e6;

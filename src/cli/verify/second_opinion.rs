@@ -4,8 +4,8 @@ use genlock_formats::k4a::Recording;
 use std::io::Cursor;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-/// Where the two readings differ. Call it on files whose every length was found sound: that crate reserves
-/// as much memory as a file says, and panics on a SeekHead that lies.
+/// Where the two readings differ. Call it on files whose every length was found sound: that crate
+/// reserves as much memory as a file says, and panics on a SeekHead that lies.
 pub(super) fn differences(bytes: &[u8], recording: &Recording<'_>) -> Vec<String> {
     let read = || matroska::Matroska::open(Cursor::new(bytes));
     let theirs = match catch_unwind(AssertUnwindSafe(read)) {

@@ -1,5 +1,5 @@
-//! Calibration: a synthetic one that real software reads, the depth engine's blob, and the way back from
-//! calibrated IMU samples to what the sensor must have said.
+//! Calibration: a synthetic one that real software reads, the depth engine's blob, and the way back
+//! from calibrated IMU samples to what the sensor must have said.
 
 use crate::noise::{Random, hash};
 use serde_json::{Value, json};
@@ -107,7 +107,8 @@ fn inertial(random: &mut Random, kind: &str, mask: u32) -> Value {
         "ModelTypeMask": mask,
         "Noise": [0.00095, 0.00095, 0.00095, 0.0, 0.0, 0.0],
         "Rt": {
-            "Rotation": [0.0, -1.0, 0.0, -0.104_528_5, 0.0, -0.994_521_9, 0.994_521_9, 0.0, -0.104_528_5],
+            "Rotation":
+                [0.0, -1.0, 0.0, -0.104_528_5, 0.0, -0.994_521_9, 0.994_521_9, 0.0, -0.104_528_5],
             "Translation": [-0.051, 0.003, 0.004],
         },
         "SecondOrderScaling": vec![0.0; 9],
@@ -117,8 +118,8 @@ fn inertial(random: &mut Random, kind: &str, mask: u32) -> Value {
     })
 }
 
-/// Undoes the calibration of one inertial sensor at one temperature (usb-protocol.md 7.3, without its second
-/// order, which real devices have at 0).
+/// Undoes the calibration of one inertial sensor at one temperature (usb-protocol.md 7.3, without
+/// its second order, which real devices have at 0).
 #[derive(Debug, Clone, PartialEq)]
 pub struct Uncalibrate {
     bias: [f64; 3],
@@ -128,8 +129,8 @@ pub struct Uncalibrate {
 }
 
 impl Uncalibrate {
-    /// For the sensor `kind` (`Gyro` or `Accelerometer`) of a calibration. What the calibration does not say,
-    /// or says so that it cannot be undone, changes nothing.
+    /// For the sensor `kind` (`Gyro` or `Accelerometer`) of a calibration. What the calibration
+    /// does not say, or says so that it cannot be undone, changes nothing.
     #[must_use]
     pub fn of(calibration: &[u8], kind: &str) -> Self {
         let nothing = Self {
@@ -208,7 +209,9 @@ mod tests {
         let raw = undo.apply(wanted);
         for (axis, wanted) in wanted.into_iter().enumerate() {
             let mixed: f64 = (0..3)
-                .map(|o| number("MixingMatrixTemperatureModel", 4 * (3 * axis + o)) * f64::from(raw[o]))
+                .map(|o| {
+                    number("MixingMatrixTemperatureModel", 4 * (3 * axis + o)) * f64::from(raw[o])
+                })
                 .sum();
             let calibrated = mixed + number("BiasTemperatureModel", 4 * axis);
             assert!((calibrated - f64::from(wanted)).abs() < 1e-5);

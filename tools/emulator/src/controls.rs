@@ -137,7 +137,8 @@ impl Controls {
         let limit = table.iter().rev().find(|us| **us <= period_us).copied().unwrap_or(500);
         let manual = self.0[EXPOSURE_MODE] == 1;
         let asked_us = if manual { u64::from(self.0[EXPOSURE].unsigned_abs()) * 100 } else { 8330 };
-        let white_balance = if self.0[WHITE_BALANCE_AUTO] == 1 { 4600 } else { self.0[WHITE_BALANCE] };
+        let white_balance =
+            if self.0[WHITE_BALANCE_AUTO] == 1 { 4600 } else { self.0[WHITE_BALANCE] };
         Effective {
             exposure_100ns: asked_us.min(limit) * 10,
             iso: 100 + self.0[GAIN].unsigned_abs() * 4,

@@ -36,8 +36,8 @@ pub struct Descriptors {
     pub strings: [String; 3],
 }
 
-/// Bytes that the color stream moves in one service interval, by alternate setting 1 to 3: packets of 1024
-/// bytes, in bursts of 1, 8 and three times 8.
+/// Bytes that the color stream moves in one service interval, by alternate setting 1 to 3: packets
+/// of 1024 bytes, in bursts of 1, 8 and three times 8.
 pub(crate) const INTERVAL_BYTES: [u32; 3] = [1024, 8192, 24_576];
 
 /// Video formats by their index less one: YUY2, NV12, MJPG.

@@ -1,5 +1,6 @@
-//! The emulator's own depth engine behind the plugin interface: it takes the images out of the emulator's
-//! raw frames. The one place of this crate with `unsafe`: the interface is made of C pointers.
+//! The emulator's own depth engine behind the plugin interface: it takes the images out of the
+//! emulator's raw frames. The one place of this crate with `unsafe`: the interface is made of C
+//! pointers.
 
 use crate::calibration::is_ours;
 use crate::plugin::{Complete, Context, OutputInfo, Plugin, result};
@@ -12,7 +13,8 @@ struct Engine {
     mode: DepthMode,
 }
 
-/// The depth mode that an engine mode makes, and the input type that goes with it (usb-protocol.md 3.6).
+/// The depth mode that an engine mode makes, and the input type that goes with it (usb-protocol.md
+/// 3.6).
 fn depth_mode(mode: c_int, input_type: c_int) -> Option<DepthMode> {
     let (depth, expected) = match mode {
         2 => (DepthMode::Nfov2x2Binned, 3),
@@ -35,7 +37,9 @@ fn output_bytes(mode: DepthMode) -> usize {
 /// `plugin` is null or points to a table that may be written.
 pub unsafe extern "C" fn k4a_register_plugin(plugin: *mut Plugin) -> bool {
     // SAFETY: by the contract above, a pointer that is not null may be written through.
-    let Some(plugin) = (unsafe { plugin.as_mut() }) else { return false };
+    let Some(plugin) = (unsafe { plugin.as_mut() }) else {
+        return false;
+    };
     *plugin = Plugin {
         version: [2, 0, 0],
         depth_create: Some(depth_create),
@@ -50,7 +54,6 @@ pub unsafe extern "C" fn k4a_register_plugin(plugin: *mut Plugin) -> bool {
     true
 }
 
-#[expect(clippy::too_many_arguments, reason = "Microsoft's interface")]
 unsafe extern "C" fn depth_create(
     engine: *mut *mut Context,
     blob_bytes: usize,
@@ -62,7 +65,9 @@ unsafe extern "C" fn depth_create(
     _complete_context: *mut c_void,
 ) -> c_int {
     // SAFETY: the caller gives null or a place for one pointer.
-    let Some(place) = (unsafe { engine.as_mut() }) else { return result::NULL_ENGINE };
+    let Some(place) = (unsafe { engine.as_mut() }) else {
+        return result::NULL_ENGINE;
+    };
     if blob.is_null() {
         return result::CALIBRATION;
     }
@@ -71,12 +76,13 @@ unsafe extern "C" fn depth_create(
     if !is_ours(blob) {
         return result::CALIBRATION;
     }
-    let Some(mode) = depth_mode(mode, input_type) else { return result::INIT_FAILED };
+    let Some(mode) = depth_mode(mode, input_type) else {
+        return result::INIT_FAILED;
+    };
     *place = Box::into_raw(Box::new(Engine { mode })).cast();
     result::OK
 }
 
-#[expect(clippy::too_many_arguments, reason = "Microsoft's interface")]
 unsafe extern "C" fn depth_process(
     engine: *mut Context,
     input: *mut c_void,
@@ -105,9 +111,12 @@ unsafe extern "C" fn depth_process(
     }
     // SAFETY: not null, and the caller says that `input_bytes` bytes are there.
     let input = unsafe { slice::from_raw_parts(input.cast::<u8>(), input_bytes) };
-    // SAFETY: not null, the caller says that `room` bytes may be written, and lends them to us alone.
+    // SAFETY: not null, the caller says that `room` bytes may be written, and lends them to us
+    // alone.
     let output = unsafe { slice::from_raw_parts_mut(output.cast::<u8>(), room) };
-    let Some(frame) = Frame::read(input) else { return result::CAPTURE_SEQUENCE };
+    let Some(frame) = Frame::read(input) else {
+        return result::CAPTURE_SEQUENCE;
+    };
     if !frame.unpack(engine.mode, output) {
         return result::CAPTURE_SEQUENCE;
     }
@@ -134,11 +143,13 @@ unsafe extern "C" fn depth_output_bytes(engine: *mut Context) -> usize {
 
 unsafe extern "C" fn destroy(engine: *mut *mut Context) {
     // SAFETY: the caller gives null or the place of a pointer.
-    let Some(place) = (unsafe { engine.as_mut() }) else { return };
+    let Some(place) = (unsafe { engine.as_mut() }) else {
+        return;
+    };
     let engine = std::mem::replace(place, std::ptr::null_mut()).cast::<Engine>();
     if !engine.is_null() {
-        // SAFETY: `depth_create` made it with `Box::into_raw`, and its place was cleared above, so that
-        // it is freed once.
+        // SAFETY: `depth_create` made it with `Box::into_raw`, and its place was cleared above, so
+        // that it is freed once.
         drop(unsafe { Box::from_raw(engine) });
     }
 }
@@ -152,7 +163,6 @@ unsafe extern "C" fn transform_create(
     result::INIT_FAILED
 }
 
-#[expect(clippy::too_many_arguments, reason = "Microsoft's interface")]
 unsafe extern "C" fn transform_process(
     _engine: *mut Context,
     _kind: c_int,

@@ -23,7 +23,11 @@ const ACCEL_SENSITIVITY: u16 = 122;
 pub(crate) type Timed = (u64, ImuReading);
 
 /// Writes a packet of eight samples; gives its bytes.
-pub(crate) fn packet(samples: &[Timed; SAMPLES as usize], fault: Option<ImuFault>, into: &mut [u8]) -> usize {
+pub(crate) fn packet(
+    samples: &[Timed; SAMPLES as usize],
+    fault: Option<ImuFault>,
+    into: &mut [u8],
+) -> usize {
     let (head, records) = into[..PACKET_BYTES].split_at_mut(HEAD_BYTES);
     head.fill(0);
     let temperature = (samples[0].1.temperature_c - 15.0) * 256.0;

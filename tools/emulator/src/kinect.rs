@@ -50,8 +50,7 @@ impl Setup {
 }
 
 /// Firmware versions, as command 0x201 gives them (usb-protocol.md 3.2).
-const VERSIONS: [u8; 18] =
-    [1, 6, 0x6E, 0, 1, 6, 0x4F, 0, 1, 6, 0x0E, 0, 0xDD, 0x17, 7, 0, 0, 0];
+const VERSIONS: [u8; 18] = [1, 6, 0x6E, 0, 1, 6, 0x4F, 0, 1, 6, 0x0E, 0, 0xDD, 0x17, 7, 0, 0, 0];
 
 /// From a pulse to the frame's first byte on the wire: exposure and readout.
 const COLOR_LATENCY_NS: i64 = 20_000_000;
@@ -60,7 +59,8 @@ const DEPTH_LATENCY_NS: i64 = 25_000_000;
 /// From the last sample of a packet to the packet.
 const IMU_LATENCY_NS: u64 = 1_000_000;
 
-/// The IMU's clock follows a reset of the cameras' this late (usb-protocol.md 7.4: up to a couple of seconds).
+/// The IMU's clock follows a reset of the cameras' this late (usb-protocol.md 7.4: up to a couple
+/// of seconds).
 const IMU_RESET_NS: u64 = 300_000_000;
 
 /// Requests that the journal keeps.
@@ -195,7 +195,12 @@ impl Kinect {
         }
     }
 
-    fn standard_in(&self, function: Function, request: Request, into: &mut [u8]) -> Result<usize, Stall> {
+    fn standard_in(
+        &self,
+        function: Function,
+        request: Request,
+        into: &mut [u8],
+    ) -> Result<usize, Stall> {
         let descriptors = self.descriptors(function);
         let string;
         let bytes: &[u8] = match (request.request, request.value >> 8) {
@@ -276,7 +281,9 @@ impl Kinect {
     }
 
     fn stop_color(&mut self, now_ns: u64) {
-        let Some((_, pulses)) = self.color.streaming.take() else { return };
+        let Some((_, pulses)) = self.color.streaming.take() else {
+            return;
+        };
         if self.sync.role == Role::Master
             && let Some(cable) = &self.setup.sync_out
         {
@@ -390,8 +397,7 @@ impl Kinect {
                 let fps = request.number()?;
                 let rate = Rate::ALL.into_iter().find(|rate| rate.fps() == fps);
                 let too_fast = self.depth.mode == Some(SensorMode::MegaPixel) && fps > 15;
-                self.depth.rate =
-                    Some(rate.filter(|_| !too_fast).ok_or(Status::InvalidParameter)?);
+                self.depth.rate = Some(rate.filter(|_| !too_fast).ok_or(Status::InvalidParameter)?);
             }
             0x111 => return Ok(self.setup.view.calibration().to_vec()),
             0x115 => return Ok(self.setup.serial.clone().into_bytes()),
@@ -487,7 +493,9 @@ impl Kinect {
                 sensor_c: 32.5,
                 laser_c: [31.0, 30.5],
             };
-            let Some(body) = self.setup.view.depth(k) else { return Read::Pending };
+            let Some(body) = self.setup.view.depth(k) else {
+                return Read::Pending;
+            };
             body.write(k, &trailer, &mut into[..bytes]);
             return match fault {
                 Some(DepthFault::Short) => Read::Done(bytes / 2),
@@ -506,7 +514,9 @@ impl Kinect {
             return Read::Overflow;
         }
         loop {
-            let Some(state) = &mut self.imu else { return Read::Pending };
+            let Some(state) = &mut self.imu else {
+                return Read::Pending;
+            };
             let newest = newest_packet(state, now_ns);
             // The device holds 16 packets for a host that does not read.
             let packet = state.next_packet.max((newest + 1).saturating_sub(16));
@@ -536,8 +546,9 @@ impl Kinect {
         }
     }
 
-    /// An isochronous transfer of the color stream: packets of at most `packet_bytes`, that far apart in
-    /// `into`, their lengths in `lens` (none: lost on the way). Packets without data are left out, and a transfer ends with a frame.
+    /// An isochronous transfer of the color stream: packets of at most `packet_bytes`, that far
+    /// apart in `into`, their lengths in `lens` (none: lost on the way). Packets without data are
+    /// left out, and a transfer ends with a frame.
     pub fn isochronous_in(
         &mut self,
         function: Function,

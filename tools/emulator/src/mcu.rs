@@ -1,5 +1,5 @@
-//! The command transport of both microcontrollers (usb-protocol.md 2): a request packet in, then data and a
-//! response packet out.
+//! The command transport of both microcontrollers (usb-protocol.md 2): a request packet in, then
+//! data and a response packet out.
 
 use std::collections::VecDeque;
 
@@ -39,7 +39,12 @@ impl<'a> Request<'a> {
             head[at..at + 4].iter().rev().fold(0, |value, byte| value << 8 | u32::from(*byte))
         };
         let sound = word(0) == REQUEST && arguments.len() <= ARGUMENTS_MAX;
-        sound.then(|| Self { transaction: word(4), room: word(8) as usize, code: word(12), arguments })
+        sound.then(|| Self {
+            transaction: word(4),
+            room: word(8) as usize,
+            code: word(12),
+            arguments,
+        })
     }
 
     /// The only argument of a command that has one number.
@@ -54,7 +59,8 @@ impl<'a> Request<'a> {
 pub(crate) struct Replies(VecDeque<Vec<u8>>);
 
 impl Replies {
-    /// Answers a request. A command that reads has a data phase, also when it fails: the host waits for it.
+    /// Answers a request. A command that reads has a data phase, also when it fails: the host waits
+    /// for it.
     pub fn answer(&mut self, request: &Request<'_>, reads: bool, done: Result<Vec<u8>, Status>) {
         let status = done.as_ref().err().copied().unwrap_or(Status::Success);
         if reads {
@@ -103,6 +109,9 @@ mod tests {
         let mut replies = Replies::default();
         replies.answer(&request, true, Err(Status::BadTag));
         assert_eq!(replies.next().map(|data| data.len()), Some(0));
-        assert_eq!(replies.next().map(|response| response[4..12].to_vec()), Some(vec![7, 0, 0, 0, 0xD, 0, 0, 0]));
+        assert_eq!(
+            replies.next().map(|response| response[4..12].to_vec()),
+            Some(vec![7, 0, 0, 0, 0xD, 0, 0, 0])
+        );
     }
 }

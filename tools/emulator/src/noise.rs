@@ -30,7 +30,9 @@ impl Random {
 /// A number that depends on all of `parts` and on nothing else.
 #[must_use]
 pub fn hash(parts: &[u64]) -> u64 {
-    parts.iter().fold(0, |seed, part| Random::new(seed ^ part.wrapping_mul(0xD6E8_FEB8_6659_FD93)).next())
+    parts
+        .iter()
+        .fold(0, |seed, part| Random::new(seed ^ part.wrapping_mul(0xD6E8_FEB8_6659_FD93)).next())
 }
 
 /// How many noise values there are; a power of two.
@@ -48,7 +50,8 @@ impl Noise {
     #[must_use]
     pub fn new(seed: u64) -> Self {
         let mut random = Random::new(seed);
-        // The sum of twelve even distributions of width w is nearly normal, with standard deviation w.
+        // The sum of twelve even distributions of width w is nearly normal, with standard deviation
+        // w.
         let value = |_| {
             let sum: i64 = (0..12).map(|_| random.below(Self::SIGMA as u64) as i64).sum();
             (sum - 6 * i64::from(Self::SIGMA)) as i16

@@ -1,4 +1,5 @@
-//! A real recording as what a camera sees: its color bytes, its depth and IR pixels, its IMU samples.
+//! A real recording as what a camera sees: its color bytes, its depth and IR pixels, its IMU
+//! samples.
 
 use crate::raw::Body;
 use genlock_formats::k4a::{Capture, Configuration, ImuSample, Recording};
@@ -14,7 +15,8 @@ pub struct Playback {
     pub(crate) color: Vec<Vec<u8>>,
     pub(crate) depth: Vec<Body>,
     pub(crate) imu: Vec<ImuSample>,
-    /// Captures that were left out, because an image of them is missing or memory would not hold them.
+    /// Captures that were left out, because an image of them is missing or memory would not hold
+    /// them.
     pub left_out: usize,
 }
 
@@ -25,12 +27,12 @@ const BYTES_MAX: usize = 1 << 30;
 const SAMPLES_MAX: usize = 100_000;
 
 impl Playback {
-    /// Loads a recording. Captures that lack an image are left out, and so is what comes after the first
-    /// gigabyte.
+    /// Loads a recording. Captures that lack an image are left out, and so is what comes after the
+    /// first gigabyte.
     ///
     /// # Errors
-    /// Why it cannot be played, in words for a person: not a recording, no whole capture, images that no
-    /// device sends.
+    /// Why it cannot be played, in words for a person: not a recording, no whole capture, images
+    /// that no device sends.
     pub fn open(bytes: &[u8]) -> Result<Self, String> {
         let recording = Recording::open(bytes).map_err(|error| error.to_string())?;
         let mut playback = Self {
@@ -74,7 +76,10 @@ impl Playback {
             let depth = capture.depth.as_ref().map(|image| image.pixels_le()).unwrap_or_default();
             let expected = if mode.has_depth() { mode.image_bytes() } else { 0 };
             if ir.bytes.len() != mode.image_bytes() || depth.len() != expected {
-                return Err(format!("an image at {} us does not have the size of {mode}", ir.time_us));
+                return Err(format!(
+                    "an image at {} us does not have the size of {mode}",
+                    ir.time_us
+                ));
             }
             let body = Body::pack(mode, &depth, &ir.pixels_le()).ok_or_else(|| {
                 format!("the IR image at {} us is too bright for a raw frame", ir.time_us)

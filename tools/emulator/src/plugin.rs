@@ -1,6 +1,6 @@
 //! The depth engine's plugin interface, as Microsoft's library and its engine speak it
-//! (usb-protocol.md 5.4; x86-64 and aarch64 Linux). The emulator offers an engine through it, and the
-//! recorder loads engines by it.
+//! (usb-protocol.md 5.4; x86-64 and aarch64 Linux). The emulator offers an engine through it, and
+//! the recorder loads engines by it.
 
 use std::ffi::{c_int, c_void};
 
@@ -14,8 +14,8 @@ pub struct Context {
 /// Called when an asynchronous engine is done; nobody uses it.
 pub type Complete = unsafe extern "C" fn(*mut c_void, c_int, *mut c_void, *mut c_void);
 
-/// What a plugin fills in. All functions must be there; they are optional here because a table is empty
-/// until a plugin has filled it.
+/// What a plugin fills in. All functions must be there; they are optional here because a table is
+/// empty until a plugin has filled it.
 #[repr(C)]
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Plugin {
@@ -39,8 +39,8 @@ pub struct Plugin {
     pub transform_destroy: Option<unsafe extern "C" fn(*mut *mut Context)>,
 }
 
-/// Engine out, calibration blob and its size, engine mode, input type, camera calibration, callback and its
-/// context.
+/// Engine out, calibration blob and its size, engine mode, input type, camera calibration, callback
+/// and its context.
 pub type DepthCreate = unsafe extern "C" fn(
     *mut *mut Context,
     usize,
@@ -52,7 +52,8 @@ pub type DepthCreate = unsafe extern "C" fn(
     *mut c_void,
 ) -> c_int;
 
-/// Engine, raw frame and its size, output type, images and their size, what the frame said, input info.
+/// Engine, raw frame and its size, output type, images and their size, what the frame said, input
+/// info.
 pub type DepthProcess = unsafe extern "C" fn(
     *mut Context,
     *mut c_void,
@@ -65,12 +66,8 @@ pub type DepthProcess = unsafe extern "C" fn(
 ) -> c_int;
 
 /// Engine out, calibration, callback and its context.
-pub type TransformCreate = unsafe extern "C" fn(
-    *mut *mut Context,
-    *mut c_void,
-    Option<Complete>,
-    *mut c_void,
-) -> c_int;
+pub type TransformCreate =
+    unsafe extern "C" fn(*mut *mut Context, *mut c_void, Option<Complete>, *mut c_void) -> c_int;
 
 /// Engine, type, interpolation, invalid value, then four images with their sizes.
 pub type TransformProcess = unsafe extern "C" fn(

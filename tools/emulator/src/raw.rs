@@ -1,7 +1,8 @@
-//! Raw depth frames: the exact sizes of the device, its trailer, and images of our own making inside.
+//! Raw depth frames: the exact sizes of the device, its trailer, and images of our own making
+//! inside.
 //!
-//! What a real frame holds between its head and its trailer only Microsoft's engine knows. Ours holds the
-//! finished images, and our engine takes them out again.
+//! What a real frame holds between its head and its trailer only Microsoft's engine knows. Ours
+//! holds the finished images, and our engine takes them out again.
 
 use genlock_formats::k4a::DepthMode;
 
@@ -77,8 +78,8 @@ pub struct Body {
 }
 
 impl Body {
-    /// Packs a depth and an IR image of `mode`, 16-bit little-endian; passive IR has no depth image. None
-    /// when they do not fit a frame: of passive IR, some 26000 pixels may exceed 4095.
+    /// Packs a depth and an IR image of `mode`, 16-bit little-endian; passive IR has no depth
+    /// image. None when they do not fit a frame: of passive IR, some 26000 pixels may exceed 4095.
     ///
     /// # Panics
     /// When an image does not have the mode's size.
@@ -147,8 +148,8 @@ impl<'a> Frame<'a> {
         (marked && sized).then_some(Self { mode, trailer, body })
     }
 
-    /// Unpacks the images for an engine that makes images of `wanted`: depth, then IR; of passive IR, IR
-    /// alone. Says false where the frame does not hold such images.
+    /// Unpacks the images for an engine that makes images of `wanted`: depth, then IR; of passive
+    /// IR, IR alone. Says false where the frame does not hold such images.
     #[must_use]
     pub fn unpack(&self, wanted: DepthMode, out: &mut [u8]) -> bool {
         let images = if wanted.has_depth() { 2 } else { 1 };
@@ -180,8 +181,8 @@ fn bin(body: &[u8], out: &mut [u8]) {
     }
 }
 
-/// The low 12 bits of every pixel, two pixels in three bytes; then a list of those that have more: index and
-/// the high 4 bits in one number. (16 bits a pixel would not fit the frame.)
+/// The low 12 bits of every pixel, two pixels in three bytes; then a list of those that have more:
+/// index and the high 4 bits in one number. (16 bits a pixel would not fit the frame.)
 fn pack_12_bits(ir: &[u8]) -> Vec<u8> {
     let pixel = |bytes: &[u8]| u16::from_le_bytes([bytes[0], bytes[1]]);
     let mut packed = Vec::with_capacity(ir.len() * 3 / 4);
@@ -208,7 +209,9 @@ fn unpack_12_bits(body: &[u8], out: &mut [u8]) -> bool {
     let count = words.next().unwrap_or(0) as usize;
     for entry in words.take(count) {
         let at = (entry >> 4) as usize * 2 + 1;
-        let Some(byte) = out.get_mut(at) else { return false };
+        let Some(byte) = out.get_mut(at) else {
+            return false;
+        };
         *byte |= (entry << 4) as u8;
     }
     true

@@ -1,7 +1,8 @@
 //! A room with somebody moving in it: depth, IR and color from a seed, the same on every machine.
 //!
-//! All arithmetic is on integers. The statistics are those of real frames (spec/depth-codec.md 1): connected
-//! invalid regions, depth noise that grows with range, shot noise in IR, nothing outside the lens circle.
+//! All arithmetic is on integers. The statistics are those of real frames (spec/depth-codec.md 1):
+//! connected invalid regions, depth noise that grows with range, shot noise in IR, nothing outside
+//! the lens circle.
 
 use crate::noise::{Noise, hash};
 use genlock_formats::k4a::{ColorFormat, ColorMode, DepthMode};
@@ -225,7 +226,8 @@ mod tests {
 
     #[test]
     fn a_seed_is_a_scene_and_it_moves() {
-        let frame = |seed, number| Scene::new(seed).depth_and_ir(DepthMode::Wfov2x2Binned, number, 8);
+        let frame =
+            |seed, number| Scene::new(seed).depth_and_ir(DepthMode::Wfov2x2Binned, number, 8);
         assert!(frame(1, 0) == frame(1, 0));
         assert!(frame(1, 0) != frame(2, 0));
         assert!(frame(1, 0) != frame(1, 1));

@@ -12,7 +12,8 @@ pub struct DeviceClock {
 }
 
 impl DeviceClock {
-    /// A clock that has run for an hour when host time begins: as in a camera that was plugged in earlier.
+    /// A clock that has run for an hour when host time begins: as in a camera that was plugged in
+    /// earlier.
     #[must_use]
     pub fn running(ppm: i32) -> Self {
         Self { ppm, since_ns: 0, base_ticks: 90_000 * 3600 }
@@ -63,8 +64,8 @@ impl Pulses {
     }
 }
 
-/// A sync cable, or a chain of them: a subordinate's sync-out repeats what its sync-in gets. Clones are ends
-/// of the same cable.
+/// A sync cable, or a chain of them: a subordinate's sync-out repeats what its sync-in gets. Clones
+/// are ends of the same cable.
 #[derive(Debug, Clone, Default)]
 pub struct Cable(Arc<Mutex<Option<Pulses>>>);
 
@@ -80,8 +81,8 @@ impl Cable {
     }
 }
 
-/// Frames of one stream on their way to the host: which is next, and what the device has dropped because
-/// nobody read it.
+/// Frames of one stream on their way to the host: which is next, and what the device has dropped
+/// because nobody read it.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Queue {
     start_ns: u64,

@@ -37,8 +37,8 @@ pub enum Read {
 pub struct Received {
     /// The function that received it.
     pub function: crate::Function,
-    /// Command code; of a control request, bmRequestType, bRequest and wValue in one number, and wIndex
-    /// above them.
+    /// Command code; of a control request, bmRequestType, bRequest and wValue in one number, and
+    /// wIndex above them.
     pub code: u64,
     /// Arguments of the command, or data of the request.
     pub data: Vec<u8>,

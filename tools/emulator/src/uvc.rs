@@ -151,7 +151,8 @@ pub(crate) struct Position {
 }
 
 impl Position {
-    /// Writes the next payload of `image` into `packet`; gives its bytes, and whether it is the last.
+    /// Writes the next payload of `image` into `packet`; gives its bytes, and whether it is the
+    /// last.
     pub fn payload(
         &mut self,
         image: &[u8],

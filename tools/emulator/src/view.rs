@@ -49,8 +49,8 @@ impl View {
         Self::new(Source::Scene(Arc::new(Scene::new(seed))), synthetic(seed, serial))
     }
 
-    /// A recording, seen by the camera with `serial`. Where the recording has no calibration, a synthetic
-    /// one stands in.
+    /// A recording, seen by the camera with `serial`. Where the recording has no calibration, a
+    /// synthetic one stands in.
     #[must_use]
     pub fn playback(playback: Arc<Playback>, serial: &str) -> Self {
         let calibration = playback.calibration.clone();
