@@ -38,8 +38,9 @@ def libraries():
 
 def image(k4a, kind, width, height, stride, body, stamp):
     handle = C.c_void_p()
-    failed = k4a.k4a_image_create_from_buffer(kind, width, height, stride, C.addressof(body),
-                                              C.c_size_t(C.sizeof(body)), None, None, C.byref(handle))
+    failed = k4a.k4a_image_create_from_buffer(
+        kind, width, height, stride, C.c_void_p(C.addressof(body)), C.c_size_t(C.sizeof(body)), None,
+        None, C.byref(handle))
     assert not failed
     k4a.k4a_image_set_device_timestamp_usec(handle, C.c_uint64(stamp))
     return handle

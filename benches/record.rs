@@ -4,17 +4,11 @@
 //! on the same captures, in turns, in the same run: on a noisy machine the ratios are what counts.
 
 use genlock::clock::Clock;
-use genlock::config::{ColorControls, DeviceConfig};
-use genlock::device::{self, Device, EngineLibrary};
 use genlock::frame::{Frame, TrackName};
 use genlock::pool::Pool;
-use genlock::record::{
-    About, Disk, Member, PartFile, RecordingFile, Surroundings, Take, swap_bytes,
-};
-use genlock::stage::Step;
-use genlock::usb::emulated::EmulatedBus;
+use genlock::record::{About, Disk, PartFile, RecordingFile, swap_bytes};
 use genlock_formats::k4a::{self, Configuration, DepthMode, Rate, Role};
-use std::io::{IoSlice, Write};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -224,83 +218,6 @@ fn children_time() -> Duration {
     Duration::from_millis(hundredths.filter_map(|time| time.parse::<u64>().ok()).sum::<u64>() * 10)
 }
 
-/// A place that takes bytes and keeps none.
-struct Nowhere;
-
-impl Disk for Nowhere {
-    fn append(&mut self, _: &mut [IoSlice<'_>]) -> genlock::Result<()> {
-        Ok(())
-    }
-    fn patch(&mut self, _: u64, _: &[u8]) -> genlock::Result<()> {
-        Ok(())
-    }
-    fn sync(&mut self) -> genlock::Result<()> {
-        Ok(())
-    }
-    fn publish(&mut self) -> genlock::Result<()> {
-        Ok(())
-    }
-}
-
-/// Allocations of a whole take of `triggers`, from the device's start to the finished file, on one
-/// thread under virtual time: the emulated device, every stage, the muxer.
-fn allocations_of(triggers: u64) -> u64 {
-    let clock = Clock::simulated();
-    let bus = EmulatedBus::rig(1, None, clock.clone());
-    let found = device::find(&bus).expect("an emulated device");
-    let device = Device::open(&bus, &found[0]).expect("it opens");
-    let config = DeviceConfig {
-        color: about().configuration.color,
-        depth: Some(DepthMode::NfovUnbinned),
-        rate: Rate::Fps30,
-        imu: true,
-        role: Role::Standalone,
-        depth_delay_us: 0,
-        subordinate_delay_us: 0,
-        controls: ColorControls::default(),
-    };
-    let members = vec![Member { device, config, controls: ColorControls::default() }];
-    let mut stages = Vec::new();
-    let around = Surroundings {
-        engine: EngineLibrary::emulated().ok(),
-        clock: clock.clone(),
-        place: &mut |_| Ok(Box::new(Nowhere)),
-        launch: &mut |device| {
-            stages.push(device.recorder);
-            stages.extend(device.sources);
-            Ok(())
-        },
-        written: about().written,
-    };
-    let take = Take::start(members, Some(triggers), around).expect("it starts");
-    let before = counting::allocations();
-    let mut recorded = false;
-    while !recorded {
-        let mut worked = false;
-        for (place, stage) in stages.iter_mut().enumerate() {
-            let step = stage.step(Duration::ZERO).expect("an emulated device is sound");
-            worked |= step == Step::Worked;
-            recorded |= place == 0 && step == Step::Done;
-        }
-        if !worked {
-            let now_ns = clock.now_ns();
-            clock.move_to(bus.next_event_ns().unwrap_or(0).max(now_ns + 1000));
-        }
-    }
-    let count = counting::allocations() - before;
-    take.end_now();
-    count
-}
-
-/// What a take allocates once is the same for both lengths; the difference is what frames allocate.
-fn allocations_per_frame() {
-    let (short, long) = (allocations_of(100), allocations_of(700));
-    println!(
-        "allocations of a whole take under virtual time: {short} for 100 triggers, {long} for 700"
-    );
-    println!("  per trigger after start: {:.3}", (long as f64 - short as f64) / 600.0);
-}
-
 fn main() {
     // `cargo test` runs benches with --test to see that they build and start.
     if std::env::args().any(|arg| arg == "--test") {
@@ -312,5 +229,5 @@ fn main() {
     }
     write_table("disk", here.path());
     sustained(here.path());
-    allocations_per_frame();
+    println!("allocations in 15 s of a take, all stages: {}", counting::allocations_in_mid_take());
 }

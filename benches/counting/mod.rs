@@ -1,7 +1,16 @@
 //! Counts allocations of the whole process.
 
+use genlock::clock::Clock;
+use genlock::config::{ColorControls, DeviceConfig};
+use genlock::device::{self, Device, EngineLibrary};
+use genlock::record::{Disk, Member, Surroundings, Take};
+use genlock::stage::Step;
+use genlock::usb::emulated::EmulatedBus;
+use genlock_formats::k4a::{self, DepthMode, Rate, Role};
 use std::alloc::{GlobalAlloc, Layout, System};
+use std::io::IoSlice;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 /// The system's allocator, with a counter.
 struct Counting;
@@ -38,6 +47,82 @@ unsafe impl GlobalAlloc for Counting {
 }
 
 /// Allocations of this process so far.
-pub fn allocations() -> u64 {
+fn allocations() -> u64 {
     COUNT.load(Ordering::Relaxed)
+}
+
+/// A place that takes bytes and keeps none.
+struct Nowhere;
+
+impl Disk for Nowhere {
+    fn append(&mut self, _: &mut [IoSlice<'_>]) -> genlock::Result<()> {
+        Ok(())
+    }
+    fn patch(&mut self, _: u64, _: &[u8]) -> genlock::Result<()> {
+        Ok(())
+    }
+    fn sync(&mut self) -> genlock::Result<()> {
+        Ok(())
+    }
+    fn publish(&mut self) -> genlock::Result<()> {
+        Ok(())
+    }
+}
+
+/// Allocations between the fifth and the twentieth second of a take, on one thread under virtual
+/// time: the emulated device, every stage, the muxer.
+pub fn allocations_in_mid_take() -> u64 {
+    const FROM_NS: u64 = 5_000_000_000;
+    const UNTIL_NS: u64 = 20_000_000_000;
+    let clock = Clock::simulated();
+    let bus = EmulatedBus::rig(1, None, clock.clone());
+    let mut stages = Vec::new();
+    let around = Surroundings {
+        engine: EngineLibrary::emulated().ok(),
+        clock: clock.clone(),
+        place: &mut |_| Ok(Box::new(Nowhere)),
+        launch: &mut |device| {
+            stages.push(device.recorder);
+            stages.extend(device.sources);
+            Ok(())
+        },
+        written: k4a::About { writing_app: "bench".to_owned(), date_utc_ns: None, uid_seed: 1 },
+    };
+    let take = Take::start(vec![member(&bus)], None, around).expect("it starts");
+    let mut before = None;
+    while clock.now_ns() < UNTIL_NS {
+        if clock.now_ns() >= FROM_NS {
+            before.get_or_insert_with(allocations);
+        }
+        let mut worked = false;
+        for stage in &mut stages {
+            let step = stage.step(Duration::ZERO).expect("an emulated device is sound");
+            worked |= step == Step::Worked;
+        }
+        if !worked {
+            let now_ns = clock.now_ns();
+            clock.move_to(bus.next_event_ns().unwrap_or(0).max(now_ns + 1000));
+        }
+    }
+    let count = allocations() - before.expect("the take was longer");
+    let frames = take.status(Duration::ZERO).devices[0].frames;
+    assert!(frames > 500, "{frames} frames in 20 s");
+    count
+}
+
+fn member(bus: &EmulatedBus) -> Member {
+    let found = device::find(bus).expect("an emulated device");
+    let device = Device::open(bus, &found[0]).expect("it opens");
+    let controls = ColorControls::default();
+    let config = DeviceConfig {
+        color: Some("1080p".parse().expect("a mode")),
+        depth: Some(DepthMode::NfovUnbinned),
+        rate: Rate::Fps30,
+        imu: true,
+        role: Role::Standalone,
+        depth_delay_us: 0,
+        subordinate_delay_us: 0,
+        controls,
+    };
+    Member { device, config, controls }
 }
