@@ -64,7 +64,7 @@ impl RecordingFile {
         self.bytes
     }
 
-    /// Appends one cluster of at most [`CLUSTER_FRAMES_MAX`] frames, sorted by time.
+    /// Appends one cluster of at most 64 frames, sorted by time.
     ///
     /// # Errors
     /// `Disk` when the bytes cannot be written.
