@@ -50,19 +50,8 @@ pub enum Cause {
     Engine,
     /// It came after its time in the file was written.
     Late,
-}
-
-impl Cause {
-    /// Every cause, in the order of the enumeration.
-    pub const ALL: [Self; 7] = [
-        Self::NotSent,
-        Self::Transfer,
-        Self::Malformed,
-        Self::NoBuffer,
-        Self::LaneFull,
-        Self::Engine,
-        Self::Late,
-    ];
+    /// It could not be written.
+    Disk,
 }
 
 impl std::fmt::Display for Cause {
@@ -75,6 +64,7 @@ impl std::fmt::Display for Cause {
             Self::LaneFull => "lane full",
             Self::Engine => "depth engine gave no image",
             Self::Late => "too late for the file",
+            Self::Disk => "disk write failed",
         })
     }
 }

@@ -57,3 +57,29 @@ fn both_polite_signals_finish_the_file() {
         genlock_exits(0, &["verify", file.to_str().expect("a plain path")]);
     }
 }
+
+/// A limit on the size of a file stands for a full disk: the write that crosses it fails.
+#[test]
+fn a_disk_that_takes_no_more_leaves_a_whole_file_and_says_so() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let take = folder.path().join("take");
+    let path = take.to_str().expect("a plain path");
+    let record = format!(
+        "trap '' XFSZ; ulimit -f 8000; exec '{}' record --emulated 1 -c 720p -d NFOV_2X2BINNED '{path}'",
+        env!("CARGO_BIN_EXE_genlock")
+    );
+    let output = Command::new("bash").args(["-c", &record]).output().expect("bash is there");
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{stderr}");
+    assert!(stderr.contains("cannot write") && stderr.contains("disk write failed"), "{stderr}");
+    let toml = std::fs::read_to_string(take.join("take.toml")).expect("take.toml");
+    assert!(toml.contains("outcome = \"failed\"") && toml.contains("disk write failed"), "{toml}");
+    let file = take.join("000000000001.mkv");
+    genlock_exits(0, &["verify", file.to_str().expect("a plain path")]);
+    let verified = genlock_exits(1, &["verify", path]);
+    assert!(String::from_utf8_lossy(&verified.stdout).contains("the take failed: cannot write"));
+    if let Some(dump) = official_dump(&file) {
+        let dump = dump.expect("the official library opens it");
+        assert!(dump["captures"].as_array().expect("captures").len() > 5);
+    }
+}

@@ -38,6 +38,7 @@ fn recording(clusters: u64) -> (Vec<u8>, Vec<usize>) {
             Block { track: 2, time_ticks: time_ticks + 5, payload: lace },
         ];
         muxer.cluster(&blocks, &mut layout).expect("a sound cluster");
+        muxer.written(&blocks, &layout);
         layout.pieces(&blocks).for_each(|piece| file.extend_from_slice(piece));
     }
     starts.push(file.len());

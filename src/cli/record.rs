@@ -374,7 +374,7 @@ fn stop_on_signals() -> Result<Arc<AtomicBool>> {
 
 fn summary(place: &Path, outcome: &Outcome) -> String {
     let mut lines = vec![format!("{}: {}", place.display(), outcome.take.outcome)];
-    for device in &outcome.take.devices {
+    for device in outcome.take.devices.iter().filter(|device| device.file.is_some()) {
         let frames = device.frames.iter().map(|(track, count)| format!("{track} {count}"));
         lines.push(format!(
             "  {} {}: {} triggers from {}, {}, {:.1} MB",

@@ -4,13 +4,13 @@ use crate::error::{Error, Result};
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 use std::ffi::OsString;
 use std::fs::{File, OpenOptions};
-use std::io::{IoSlice, Write};
+use std::io::{IoSlice, Seek, SeekFrom, Write};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 /// What a recording needs of the place that it goes to.
 pub trait Disk: Send {
-    /// Appends the pieces, in order and completely.
+    /// Appends the pieces, in order and completely, or leaves what was there before.
     ///
     /// # Errors
     /// `Disk` with the path and the system's reason.
@@ -75,23 +75,39 @@ impl PartFile {
     }
 }
 
+/// Writes every piece; gives the bytes written.
+fn write_all(file: &mut File, mut pieces: &mut [IoSlice<'_>]) -> std::io::Result<u64> {
+    let mut total = 0;
+    while !pieces.is_empty() {
+        match file.write_vectored(pieces) {
+            Ok(0) if pieces.iter().all(|piece| piece.is_empty()) => break,
+            Ok(0) => return Err(std::io::ErrorKind::WriteZero.into()),
+            Ok(written) => {
+                total += written as u64;
+                IoSlice::advance_slices(&mut pieces, written);
+            }
+            Err(cause) if cause.kind() == std::io::ErrorKind::Interrupted => {}
+            Err(cause) => return Err(cause),
+        }
+    }
+    Ok(total)
+}
+
 impl Disk for PartFile {
-    fn append(&mut self, mut pieces: &mut [IoSlice<'_>]) -> Result<()> {
-        while !pieces.is_empty() {
-            match self.file.write_vectored(pieces) {
-                Ok(0) => {
-                    let cause = std::io::ErrorKind::WriteZero.into();
-                    return Err(self.failed("cannot write", &cause));
-                }
-                Ok(written) => {
-                    self.bytes += written as u64;
-                    IoSlice::advance_slices(&mut pieces, written);
-                }
-                Err(cause) if cause.kind() == std::io::ErrorKind::Interrupted => {}
-                Err(cause) => return Err(self.failed("cannot write", &cause)),
+    fn append(&mut self, pieces: &mut [IoSlice<'_>]) -> Result<()> {
+        match write_all(&mut self.file, pieces) {
+            Ok(written) => {
+                self.bytes += written;
+                Ok(())
+            }
+            Err(cause) => {
+                // The official reader crashes on a cluster that is cut in its head, so a torn one
+                // goes. Where even that fails, the first failure is what there is to say.
+                let _ = self.file.set_len(self.bytes);
+                let _ = self.file.seek(SeekFrom::Start(self.bytes));
+                Err(self.failed("cannot write", &cause))
             }
         }
-        Ok(())
     }
 
     fn patch(&mut self, at: u64, bytes: &[u8]) -> Result<()> {

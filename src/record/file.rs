@@ -91,6 +91,7 @@ impl RecordingFile {
             used += 1;
         }
         self.disk.append(&mut pieces[..used])?;
+        muxer.written(blocks, &self.layout);
         self.bytes += self.layout.len();
         self.sync_in_time()
     }

@@ -61,7 +61,7 @@ impl Ledger {
 
     /// A frame of `track` for `trigger` is there; triggers passed over become losses.
     pub fn arrived(&mut self, track: TrackName, trigger: u64) {
-        self.expect_until(track, trigger);
+        self.expect_until(track, trigger, Cause::NotSent);
         if let Some((_, next)) = self.next.iter_mut().find(|(name, _)| *name == track) {
             *next = (*next).max(trigger.saturating_add(1));
         }
@@ -72,10 +72,11 @@ impl Ledger {
         self.add(track, trigger, cause);
     }
 
-    /// The take ended before trigger `end`: what is not there by now is missing.
-    pub fn close(&mut self, end: u64) {
+    /// The take ended before trigger `end`: what is not there by now is missing, for `cause` where
+    /// no stage reported another.
+    pub fn close(&mut self, end: u64, cause: Cause) {
         for track in TrackName::ALL {
-            self.expect_until(track, end);
+            self.expect_until(track, end, cause);
         }
         self.missing.sort_by_key(|missing| (missing.track, missing.triggers.start));
     }
@@ -92,7 +93,7 @@ impl Ledger {
         self.missing.iter().map(|missing| missing.triggers.end - missing.triggers.start).sum()
     }
 
-    fn expect_until(&mut self, track: TrackName, end: u64) {
+    fn expect_until(&mut self, track: TrackName, end: u64, otherwise: Cause) {
         let Some(&(_, next)) = self.next.iter().find(|(name, _)| *name == track) else {
             return;
         };
@@ -100,7 +101,7 @@ impl Ledger {
             return;
         }
         for trigger in next..end {
-            let cause = self.cause_of(track, trigger);
+            let cause = self.cause_of(track, trigger).unwrap_or(otherwise);
             self.add(track, trigger, cause);
         }
         // Reports of before the gap explain nothing any more; those of the gap may explain the
@@ -110,19 +111,15 @@ impl Ledger {
 
     /// The cause reported for `trigger`. A report without a time is taken for the first gap that
     /// nothing else explains, and then stands for that trigger.
-    fn cause_of(&mut self, track: TrackName, trigger: u64) -> Cause {
+    fn cause_of(&mut self, track: TrackName, trigger: u64) -> Option<Cause> {
         let mut of_camera = self.reports.iter_mut().filter(|r| same_camera(r.track, track));
         if let Some(known) = of_camera.find(|report| report.trigger == Some(trigger)) {
-            return known.cause;
+            return Some(known.cause);
         }
         let mut of_camera = self.reports.iter_mut().filter(|r| same_camera(r.track, track));
-        match of_camera.find(|report| report.trigger.is_none()) {
-            Some(untimed) => {
-                untimed.trigger = Some(trigger);
-                untimed.cause
-            }
-            None => Cause::NotSent,
-        }
+        let untimed = of_camera.find(|report| report.trigger.is_none())?;
+        untimed.trigger = Some(trigger);
+        Some(untimed.cause)
     }
 
     fn add(&mut self, track: TrackName, trigger: u64, cause: Cause) {
@@ -155,7 +152,7 @@ mod tests {
         ledger.report(&loss(TrackName::Ir, Cause::LaneFull), Some(13));
         ledger.arrived(TrackName::Depth, 12);
         ledger.arrived(TrackName::Ir, 12);
-        ledger.close(15);
+        ledger.close(15, Cause::NotSent);
         let all: Vec<_> =
             ledger.missing().iter().map(|m| (m.track, m.triggers.clone(), m.cause)).collect();
         assert_eq!(
@@ -178,7 +175,7 @@ mod tests {
         for trigger in 0..5 {
             ledger.arrived(TrackName::Color, trigger);
         }
-        ledger.close(5);
+        ledger.close(5, Cause::NotSent);
         assert_eq!(ledger.missing(), []);
     }
 }

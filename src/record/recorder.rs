@@ -184,10 +184,9 @@ impl Recorder {
             rolling.end_track(frame.track);
         } else if trigger >= rolling.first && rolling.open.contains(&frame.track) {
             rolling.ledger.arrived(frame.track, trigger);
-            let (track, frames) = (frame.track, units(&frame));
-            match rolling.window.push(frame) {
-                Ok(()) => self.counters.add_frames(track, frames),
-                Err(late) => rolling.ledger.lost(late.track, trigger, Cause::Late),
+            let track = frame.track;
+            if let Err(late) = rolling.window.push(frame) {
+                rolling.ledger.lost(late.track, trigger, Cause::Late);
             }
             if end.is_some_and(|end| trigger + 1 >= end) && track != TrackName::Imu {
                 rolling.end_track(track);
@@ -224,12 +223,15 @@ impl Recorder {
                 return Ok(());
             }
             self.file.append(rolling.window.frames().take(count))?;
+            for frame in rolling.window.frames().take(count) {
+                self.counters.add_frames(frame.track, units(frame));
+            }
             rolling.window.take(count);
             self.counters.set_bytes(self.file.bytes());
         }
     }
 
-    /// Ends the take: at once when every track has reached its end, or when nothing more can come.
+    /// Ends the take: every track has reached its end, or nothing more can come.
     fn finish(&mut self) -> Result<Step> {
         self.hear_losses();
         for track in self.tracks.clone() {
@@ -238,12 +240,35 @@ impl Recorder {
             }
         }
         self.write_ready()?;
+        self.close(Cause::NotSent)?;
+        Ok(Step::Done)
+    }
+
+    /// Something cannot go on: the take ends soon for all, and what there is becomes a whole file.
+    fn give_up(&mut self, failure: Error) -> Error {
+        self.span.close();
+        if !matches!(failure, Error::Disk(_)) {
+            let _ = self.finish();
+        } else if let Phase::Rolling(rolling) = &mut self.phase {
+            for frame in rolling.window.frames().filter(|frame| frame.track != TrackName::Imu) {
+                let trigger = self.cameras.nearest(frame.track, frame.stamp_us);
+                rolling.ledger.lost(frame.track, trigger, Cause::Disk);
+            }
+            // The first failure is what there is to say; a file that cannot be closed still opens.
+            let _ = self.close(Cause::Disk);
+        }
+        failure
+    }
+
+    /// Closes the ledger and the file, and reports. What is missing without a reported cause is
+    /// missing for `otherwise`.
+    fn close(&mut self, otherwise: Cause) -> Result<()> {
         let Phase::Rolling(mut rolling) = std::mem::replace(&mut self.phase, Phase::Finished)
         else {
-            return Err(self.failed("delivered no frame that could begin the take"));
+            return Err(self.failed("the take ended before every camera had sent a frame"));
         };
         let end = self.span.end().unwrap_or(rolling.first).max(rolling.first);
-        rolling.ledger.close(end);
+        rolling.ledger.close(end, otherwise);
         self.counters.set_losses(rolling.ledger.count());
         self.file.finish()?;
         self.counters.set_bytes(self.file.bytes());
@@ -256,7 +281,20 @@ impl Recorder {
         };
         // The lane has room for the one report; who does not wait for it does not miss it.
         let _ = self.report.send(report);
-        Ok(Step::Done)
+        Ok(())
+    }
+
+    fn turn(&mut self, wait: Duration) -> Result<Step> {
+        if matches!(&self.phase, Phase::Rolling(rolling) if rolling.open.is_empty()) {
+            return self.finish();
+        }
+        match self.frames.receive(wait) {
+            Received::Value(frame) => self.admit(frame).map(|()| Step::Worked),
+            Received::Nothing => self.begin_if_decided().map(|()| Step::Idle),
+            // The sources are gone, and whoever ended them says where the take ends.
+            Received::Closed if self.span.end().is_some() => self.finish(),
+            Received::Closed => Ok(Step::Idle),
+        }
     }
 
     fn failed(&self, what: &str) -> Error {
@@ -286,15 +324,6 @@ impl Stage for Recorder {
     }
 
     fn step(&mut self, wait: Duration) -> Result<Step> {
-        if matches!(&self.phase, Phase::Rolling(rolling) if rolling.open.is_empty()) {
-            return self.finish();
-        }
-        match self.frames.receive(wait) {
-            Received::Value(frame) => self.admit(frame).map(|()| Step::Worked),
-            Received::Nothing => self.begin_if_decided().map(|()| Step::Idle),
-            // The sources are gone, and whoever ended them says where the take ends.
-            Received::Closed if self.span.end().is_some() => self.finish(),
-            Received::Closed => Ok(Step::Idle),
-        }
+        self.turn(wait).map_err(|failure| self.give_up(failure))
     }
 }

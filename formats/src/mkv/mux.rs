@@ -90,22 +90,27 @@ impl Muxer {
         (muxer, front)
     }
 
-    /// Lays out one cluster of `blocks`, which are sorted by time. The bytes are `layout`'s pieces.
-    /// Payloads are not copied, and nothing is allocated once `layout` has its working size.
+    /// Lays out the next cluster: `blocks`, which are sorted by time. The bytes are `layout`'s
+    /// pieces. Payloads are not copied, and nothing is allocated once `layout` has its working
+    /// size.
     ///
     /// # Errors
     /// When a block breaks the rules of the file; nothing is laid out then.
-    pub fn cluster(&mut self, blocks: &[Block<'_>], layout: &mut ClusterLayout) -> Result<()> {
+    pub fn cluster(&self, blocks: &[Block<'_>], layout: &mut ClusterLayout) -> Result<()> {
         let error = |what| Error::new(ErrorKind::Malformed(what), self.at);
         if blocks.iter().any(|block| !self.tracks.contains(&block.track)) {
             return Err(error("a block of a track that the file does not have"));
         }
-        layout.lay_out(blocks).map_err(error)?;
+        layout.lay_out(blocks).map_err(error)
+    }
+
+    /// The cluster that was laid out is in the file: what follows counts from behind it. A cluster
+    /// that could not be written is not told of, and the file can still be finished.
+    pub fn written(&mut self, blocks: &[Block<'_>], layout: &ClusterLayout) {
         self.cue(blocks);
         self.at += layout.len();
         let end = blocks.iter().map(Block::end_ticks).max().unwrap_or(0);
         self.end_ticks = self.end_ticks.max(end);
-        Ok(())
     }
 
     /// The official writer's rule: at most one cue a second, on the first track; a cue at time 0
@@ -374,7 +379,9 @@ mod tests {
     fn finishing_fills_the_reserves_exactly_and_points_at_the_cues() {
         let (mut muxer, front) = Muxer::new(&one_track());
         let mut layout = ClusterLayout::default();
-        muxer.cluster(&[Block::frame(1, 463_945, &[1])], &mut layout).expect("a sound cluster");
+        let blocks = [Block::frame(1, 463_945, &[1])];
+        muxer.cluster(&blocks, &mut layout).expect("a sound cluster");
+        muxer.written(&blocks, &layout);
         let cues_at = front.len() as u64 + layout.len();
         let finish = muxer.finish();
         assert_eq!(finish.append[..4], hex("1C53BB6B"));
@@ -387,7 +394,7 @@ mod tests {
 
     #[test]
     fn a_block_of_an_unknown_track_is_refused() {
-        let (mut muxer, _) = Muxer::new(&one_track());
+        let (muxer, _) = Muxer::new(&one_track());
         let mut layout = ClusterLayout::default();
         let refused = muxer.cluster(&[Block::frame(2, 0, &[1])], &mut layout);
         assert!(refused.is_err());

@@ -86,6 +86,8 @@ pub struct Kinect {
     color: Color,
     imu: Option<Imu>,
     journal: Vec<Received>,
+    /// A firmware package on its way: its request, and the bytes that are still to come.
+    download: Option<(Vec<u8>, usize)>,
 }
 
 /// What SET_SYS_CFG set, in ticks.
@@ -145,6 +147,7 @@ impl Kinect {
             color: Color::default(),
             imu: None,
             journal: Vec::new(),
+            download: None,
         }
     }
 
@@ -346,9 +349,16 @@ impl Kinect {
         if self.is_gone(now_ns) {
             return Err(Stall);
         }
+        if let Some((request, bytes)) = self.download.take() {
+            return self.take_package(function, &request, bytes, data);
+        }
         let request = McuRequest::read(data).ok_or(Stall)?;
         self.note(function, u64::from(request.code), request.arguments);
         match (function, endpoint) {
+            // The package comes in a transfer of its own, and is answered when it is here.
+            (Function::Depth, 0x02) if request.code == 0x202 => {
+                self.download = Some((data.to_vec(), request.data_bytes));
+            }
             (Function::Depth, 0x02) => {
                 let reads = matches!(request.code, 0x22 | 0x111 | 0x115 | 0x201 | 0x203);
                 let done = self.depth_command(&request, now_ns);
@@ -360,6 +370,24 @@ impl Kinect {
             }
             _ => return Err(Stall),
         }
+        Ok(())
+    }
+
+    /// A firmware package: taken, and thrown away. The emulated versions do not change.
+    fn take_package(
+        &mut self,
+        function: Function,
+        request: &[u8],
+        bytes: usize,
+        data: &[u8],
+    ) -> Result<(), Stall> {
+        let request = McuRequest::read(request).ok_or(Stall)?;
+        if function != Function::Depth {
+            return Err(Stall);
+        }
+        let whole =
+            if data.len() == bytes { Ok(Vec::new()) } else { Err(Status::InvalidPayloadSize) };
+        self.depth_replies.answer(&request, false, whole);
         Ok(())
     }
 

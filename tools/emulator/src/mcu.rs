@@ -25,8 +25,8 @@ pub(crate) enum Status {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Request<'a> {
     transaction: u32,
-    /// Bytes that the host can take in a data phase.
-    room: usize,
+    /// Bytes of the data phase: those that the host can take, or those that it will send.
+    pub data_bytes: usize,
     pub code: u32,
     pub arguments: &'a [u8],
 }
@@ -41,7 +41,7 @@ impl<'a> Request<'a> {
         let sound = word(0) == REQUEST && arguments.len() <= ARGUMENTS_MAX;
         sound.then(|| Self {
             transaction: word(4),
-            room: word(8) as usize,
+            data_bytes: word(8) as usize,
             code: word(12),
             arguments,
         })
@@ -65,7 +65,7 @@ impl Replies {
         let status = done.as_ref().err().copied().unwrap_or(Status::Success);
         if reads {
             let mut data = done.unwrap_or_default();
-            data.truncate(request.room);
+            data.truncate(request.data_bytes);
             self.0.push_back(data);
         }
         let words = [RESPONSE, request.transaction, status as u32, 0];
@@ -93,7 +93,7 @@ mod tests {
         let mut bytes = vec![0x09, 0x20, 0x02, 0x06, 0, 0, 0, 0, 0xFF, 0, 0, 0, 0x15, 1, 0, 0];
         bytes.extend([0; 4]);
         let request = Request::read(&bytes).expect("a request");
-        assert_eq!((request.code, request.room), (0x115, 255));
+        assert_eq!((request.code, request.data_bytes), (0x115, 255));
         let mut replies = Replies::default();
         replies.answer(&request, true, Ok(b"000123456789".to_vec()));
         assert_eq!(replies.next().as_deref(), Some(&b"000123456789"[..]));
