@@ -74,8 +74,16 @@ impl ImageTrack<'_> {
     }
 }
 
+impl<'a> Recording<'a> {
+    /// The captures, paired as the official reader pairs them (recording-format.md 9.2).
+    #[must_use]
+    pub fn captures(&self) -> Captures<'a> {
+        Captures::new(self)
+    }
+}
+
 impl<'a> Captures<'a> {
-    pub(super) fn new(recording: &Recording<'a>) -> Self {
+    fn new(recording: &Recording<'a>) -> Self {
         let configuration = recording.configuration();
         let delay_ns = i64::from(configuration.depth_delay_us) * 1000;
         let track = |name| {

@@ -1,6 +1,5 @@
 //! A recording of an Azure Kinect, read.
 
-use super::capture::Captures;
 use super::configuration::Configuration;
 use super::imu::ImuSample;
 use super::mode::{ColorFormat, ColorMode, DepthMode, Rate, Resolution, Role, TrackName};
@@ -237,12 +236,6 @@ impl<'a> Recording<'a> {
         let none = number.is_none();
         let blocks = self.blocks().take_while(move |_| !none);
         blocks.filter(move |block| block.as_ref().map_or(true, |b| Some(b.track) == number))
-    }
-
-    /// The captures, paired as the official reader pairs them (recording-format.md 9.2).
-    #[must_use]
-    pub fn captures(&self) -> Captures<'a> {
-        Captures::new(self)
     }
 
     /// The IMU samples, in file order; in the layouts of old recordings too.

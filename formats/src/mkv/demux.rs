@@ -5,7 +5,7 @@
 
 use super::cluster::{Clusters, next_cluster};
 use super::parts;
-use super::schema::Header;
+use super::schema::{Cue, Header};
 use crate::ebml::{Element, id, is_top_level};
 use crate::{Error, ErrorKind, Result};
 
@@ -16,17 +16,6 @@ pub struct Note {
     pub at: u64,
     /// What is odd.
     pub text: &'static str,
-}
-
-/// An entry of the index.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Cue {
-    /// Time in nanoseconds of the file.
-    pub time_ns: u64,
-    /// Number of the track that it was made for.
-    pub track: u64,
-    /// Byte offset of the cluster.
-    pub cluster_at: u64,
 }
 
 /// A Matroska file.

@@ -11,6 +11,6 @@ mod schema;
 pub use block::{Laces, ReadBlock};
 pub use cluster::{Blocks, Checksum, Cluster, Clusters};
 pub use cluster_layout::{Block, ClusterLayout, Payload};
-pub use demux::{Cue, Demuxer, Note};
+pub use demux::{Demuxer, Note};
 pub use mux::{Finish, Muxer, Patch};
-pub use schema::{Attachment, Header, Info, Tag, Target, Track, TrackKind};
+pub use schema::{Attachment, Cue, Header, Info, Tag, Target, Track, TrackKind};

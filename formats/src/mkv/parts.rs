@@ -1,8 +1,7 @@
 //! The parts of a file's front, read into values. Every count and length is limited: no file makes
 //! the reader take more memory than its front is long, and fronts are short.
 
-use super::demux::Cue;
-use super::schema::{Attachment, Info, Tag, Target, Track, TrackKind};
+use super::schema::{Attachment, Cue, Info, Tag, Target, Track, TrackKind};
 use crate::ebml::{Element, id};
 use crate::{Error, ErrorKind, Result};
 

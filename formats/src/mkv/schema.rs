@@ -1,4 +1,4 @@
-//! The front of a Matroska file as values: shared by the muxer and the demuxer.
+//! The front of a Matroska file, and its index, as values.
 
 /// Everything that stands before the first cluster.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -99,4 +99,15 @@ pub enum Target {
     Track(u64),
     /// The attachment with this UID.
     Attachment(u64),
+}
+
+/// An entry of the index.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Cue {
+    /// Time in nanoseconds of the file.
+    pub time_ns: u64,
+    /// Number of the track that it was made for.
+    pub track: u64,
+    /// Byte offset of the cluster.
+    pub cluster_at: u64,
 }
