@@ -58,6 +58,7 @@ fn image(number: u64) -> Vec<u8> {
 /// Reads everything that can be read; gives the images before the first error.
 fn read(bytes: &[u8]) -> Option<Vec<Vec<u8>>> {
     let recording = Recording::open(bytes).ok()?;
+    let _ = recording.demuxer().front_fault();
     // Bounded: whatever a file says, it cannot hold more items than it has bytes.
     let limit = bytes.len() + 1;
     assert!(recording.imu().take(limit).count() < limit);
@@ -174,4 +175,19 @@ fn junk_behind_the_segment_and_random_files_are_survived() {
             read(&bytes);
         }
     }
+}
+
+#[test]
+fn a_length_that_does_not_fit_is_told_of_with_its_place() {
+    let (mut file, starts) = recording(2);
+    assert_eq!(Demuxer::open(&file).expect("a sound file").front_fault(), None);
+    let title = file.windows(3).position(|bytes| *bytes == [0x7B, 0xA9, 0x8C]).expect("Title");
+    assert!(title < starts[0]);
+    file[title + 2] = 0xFE;
+    let demuxer = Demuxer::open(&file);
+    let fault = match demuxer {
+        Ok(demuxer) => demuxer.front_fault(),
+        Err(error) => Some(error),
+    };
+    assert_eq!(fault.expect("a fault").at, title as u64);
 }

@@ -124,6 +124,8 @@ fn verify_file(path: &Path) -> Result<(Verdict, FileVerified)> {
     let finished = recording.demuxer().is_finished();
     if !finished {
         blocks.problems.push("unfinished: the recorder did not come to close it".to_owned());
+    } else if let Some(fault) = recording.demuxer().front_fault() {
+        blocks.problems.push(fault.to_string());
     } else if blocks.problems.is_empty() {
         // Another reader is asked only about files that ours found sound: it trusts their lengths.
         blocks.problems.extend(second_opinion::differences(&map, &recording));

@@ -25,6 +25,7 @@ pub struct Demuxer<'a> {
     header: Header,
     notes: Vec<Note>,
     cues: Vec<Cue>,
+    segment_at: usize,
     clusters_at: usize,
     end: usize,
     finished: bool,
@@ -58,6 +59,7 @@ impl<'a> Demuxer<'a> {
             header: Header::default(),
             notes,
             cues: Vec::new(),
+            segment_at: segment.content.start,
             clusters_at,
             end,
             finished: finished && !segment.cut,
@@ -129,6 +131,19 @@ impl<'a> Demuxer<'a> {
     #[must_use]
     pub fn is_finished(&self) -> bool {
         self.finished
+    }
+
+    /// What is wrong in the front of the file and could be read around; nothing in a sound file.
+    /// Other readers are less forgiving: some reserve as much memory as a broken length says.
+    #[must_use]
+    pub fn front_fault(&self) -> Option<Error> {
+        let all = |at, end| Element { id: 0, at, content: at..end, sized: true, cut: false };
+        let head = all(0, self.bytes.len()).children(self.bytes).take(1);
+        let front = all(self.segment_at, self.clusters_at).children(self.bytes);
+        head.chain(front).find_map(|element| match element {
+            Ok(element) => parts::fault(self.bytes, &element),
+            Err(error) => Some(error),
+        })
     }
 
     /// Every cluster, in file order.

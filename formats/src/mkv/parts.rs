@@ -229,3 +229,36 @@ pub(super) fn seeks(bytes: &[u8], seek_head: &Element) -> Vec<(u32, u64)> {
     }
     seeks
 }
+
+/// The first element in `element`, or in what it holds, whose length does not fit what holds it.
+/// Reading goes on around such an element, but a sound file has none.
+pub(super) fn fault(bytes: &[u8], element: &Element) -> Option<Error> {
+    const MASTERS: [u32; 14] = [
+        id::EBML,
+        id::SEEK_HEAD,
+        id::SEEK,
+        id::INFO,
+        id::TRACKS,
+        id::TRACK_ENTRY,
+        id::VIDEO,
+        id::ATTACHMENTS,
+        id::ATTACHED_FILE,
+        id::TAGS,
+        id::TAG,
+        id::TARGETS,
+        id::SIMPLE_TAG,
+        id::CHAPTERS,
+    ];
+    if element.cut || !element.sized {
+        return Some(element.error("an element that does not fit what holds it"));
+    }
+    if !MASTERS.contains(&element.id) {
+        return None;
+    }
+    element.children(bytes).find_map(|child| match child {
+        // No master stands in one of its own kind, so this ends.
+        Ok(child) if child.id == element.id => Some(child.error("an element within its like")),
+        Ok(child) => fault(bytes, &child),
+        Err(error) => Some(error),
+    })
+}

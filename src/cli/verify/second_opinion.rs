@@ -8,7 +8,12 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 /// reserves as much memory as a file says, and panics on a SeekHead that lies.
 pub(super) fn differences(bytes: &[u8], recording: &Recording<'_>) -> Vec<String> {
     let read = || matroska::Matroska::open(Cursor::new(bytes));
-    let theirs = match catch_unwind(AssertUnwindSafe(read)) {
+    // A panic over there is an answer here, and not the user's to read.
+    let hook = std::panic::take_hook();
+    std::panic::set_hook(Box::new(|_| {}));
+    let answer = catch_unwind(AssertUnwindSafe(read));
+    std::panic::set_hook(hook);
+    let theirs = match answer {
         Ok(Ok(theirs)) => theirs,
         Ok(Err(cause)) => return vec![format!("another reader refuses the file: {cause:?}")],
         Err(_) => return vec!["another reader fails on the file".to_owned()],
