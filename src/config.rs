@@ -126,8 +126,10 @@ impl DeviceConfig {
 /// What to record, from whom, and where to.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Plan {
-    /// The devices.
+    /// Where the devices are.
     pub devices: Devices,
+    /// Which of them record.
+    pub pick: Pick,
     /// What every one of them does.
     pub config: DeviceConfig,
     /// Whether the role was asked for; else several devices get theirs from their jacks.
@@ -140,25 +142,29 @@ pub struct Plan {
     pub depth_engine: Option<PathBuf>,
 }
 
-/// Which devices.
+/// Where devices are.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Devices {
-    /// One on the machine's USB: by its serial, or by its place in the list.
-    Usb {
-        /// Serial number.
-        serial: Option<String>,
-        /// Place in the list of serials.
-        index: usize,
-    },
+    /// On the machine's USB.
+    Usb,
     /// Emulated ones.
     Emulated {
-        /// How many.
+        /// How many there are.
         count: usize,
-        /// Record this one of them alone.
-        serial: Option<String>,
         /// The recording that they see.
         from: Option<PathBuf>,
     },
+}
+
+/// Which of the devices that are there record.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Pick {
+    /// All of them.
+    All,
+    /// The one with this serial number.
+    Serial(String),
+    /// The one at this place in the list of serials, counted from 0.
+    Index(usize),
 }
 
 /// Where a take goes.

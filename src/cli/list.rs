@@ -31,8 +31,8 @@ struct Listed {
 
 pub(super) fn run(args: &ListArgs) -> Result<Verdict> {
     let devices = match args.emulated {
-        Some(count) => Devices::Emulated { count, serial: None, from: None },
-        None => Devices::Usb { serial: None, index: 0 },
+        Some(count) => Devices::Emulated { count, from: None },
+        None => Devices::Usb,
     };
     let bus = rig::bus(&devices, &Clock::machine())?;
     let mut listed = Vec::new();

@@ -3,7 +3,7 @@
 use super::progress::Progress;
 use super::{Verdict, print, rig};
 use crate::clock::Clock;
-use crate::config::{ColorControls, DeviceConfig, Devices, Output, Plan, Setting};
+use crate::config::{ColorControls, DeviceConfig, Devices, Output, Pick, Plan, Setting};
 use crate::error::{Error, Result};
 use crate::map::Map;
 use crate::record::{self, Outcome, part_path};
@@ -229,25 +229,21 @@ impl RecordArgs {
                     .to_owned(),
             ));
         }
-        if self.emulated.is_some() && self.device.is_some() {
-            return Err(Error::Usage(
-                "--device counts devices on USB; choose an emulated one with --serial".to_owned(),
-            ));
-        }
         let fps = f64::from(config.rate.fps());
         // What a float makes of 0.1 s at 30 fps is not more than 3 triggers.
         let of_length =
             self.record_length.map(|length| (length * fps - 1e-6).ceil().max(1.0) as u64);
         Ok(Plan {
             devices: match self.emulated {
-                Some(count) => {
-                    let (serial, from) = (self.serial.clone(), self.from.clone());
-                    Devices::Emulated { count, serial, from }
-                }
-                None => {
-                    let (serial, index) = (self.serial.clone(), self.device.unwrap_or(0));
-                    Devices::Usb { serial, index }
-                }
+                Some(count) => Devices::Emulated { count, from: self.from.clone() },
+                None => Devices::Usb,
+            },
+            pick: match (&self.serial, self.device) {
+                (Some(serial), _) => Pick::Serial(serial.clone()),
+                (None, Some(index)) => Pick::Index(index),
+                (None, None) if self.emulated.is_some() => Pick::All,
+                // As k4arecorder does: a rig on USB needs a rig file.
+                (None, None) => Pick::Index(0),
             },
             config,
             role_given: self.external_sync.is_some(),

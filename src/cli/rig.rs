@@ -17,8 +17,8 @@ pub const EMULATED_MAX: usize = 32;
 /// The bus with the devices that were asked for.
 pub fn bus(devices: &Devices, clock: &Clock) -> Result<Box<dyn Bus>> {
     match devices {
-        Devices::Usb { .. } => Ok(Box::new(HostBus::new()?)),
-        Devices::Emulated { count, from, .. } => {
+        Devices::Usb => Ok(Box::new(HostBus::new()?)),
+        Devices::Emulated { count, from } => {
             let recording = from.as_deref().map(playback).transpose()?;
             Ok(Box::new(EmulatedBus::rig(*count, recording.as_ref(), clock.clone())))
         }

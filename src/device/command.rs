@@ -70,16 +70,6 @@ impl Mcu {
         self.judge(code, done)
     }
 
-    /// Throws away what an earlier session left on the response endpoint.
-    pub fn drain(&mut self) {
-        let mut stale = [0; 1024];
-        for _ in 0..STALE_MAX {
-            if self.port.bulk_in(self.endpoints.command_in, &mut stale).is_err() {
-                return;
-            }
-        }
-    }
-
     fn judge(&self, code: u32, done: Answer<(usize, u32)>) -> Result<usize> {
         let serial = &self.serial;
         match done {

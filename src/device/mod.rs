@@ -477,7 +477,6 @@ fn open_mcu(bus: &dyn Bus, device: &UsbDevice, interface: u8, endpoints: Endpoin
         let hint = "is another program using it?";
         unanswered(&device.serial, &format!("claiming it ({hint})"), fault)
     })?;
-    mcu.drain();
     Ok(mcu)
 }
 

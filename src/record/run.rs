@@ -1,7 +1,7 @@
 //! Runs a take on threads, from the devices on the bus to the finished files.
 
 use crate::clock::Clock;
-use crate::config::{ColorControls, DeviceConfig, Devices, Plan};
+use crate::config::{ColorControls, DeviceConfig, Devices, Pick, Plan};
 use crate::device::{self, Device, EngineLibrary, Jacks};
 use crate::error::{Error, Result};
 use crate::record::output::Place;
@@ -235,18 +235,18 @@ fn select(plan: &Plan, found: Vec<device::Found>) -> Result<Vec<device::Found>> 
     } else {
         format!("there are: {}", serials.join(", "))
     };
-    let (serial, index) = match &plan.devices {
-        Devices::Usb { serial, index } => (serial, Some(*index)),
-        Devices::Emulated { serial, .. } => (serial, None),
+    let one = |device: Option<device::Found>, what: String| {
+        device.map(|device| vec![device]).ok_or_else(|| Error::Usage(format!("{what}; {there}")))
     };
-    if let Some(serial) = serial {
-        let named = found.into_iter().find(|found| found.serial == *serial);
-        let missing = || Error::Usage(format!("no device with serial {serial}; {there}"));
-        return Ok(vec![named.ok_or_else(missing)?]);
+    let mut all = found.into_iter();
+    match &plan.pick {
+        Pick::All => Ok(all.collect()),
+        Pick::Serial(serial) => {
+            let named = all.find(|found| found.serial == *serial);
+            one(named, format!("no device with serial {serial}"))
+        }
+        Pick::Index(index) => one(all.nth(*index), format!("no device number {index}")),
     }
-    let Some(index) = index else { return Ok(found) };
-    let missing = || Error::Device(format!("no Azure Kinect number {index}; {there}"));
-    Ok(vec![found.into_iter().nth(index).ok_or_else(missing)?])
 }
 
 fn written(started: jiff::Timestamp) -> k4a::About {

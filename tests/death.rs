@@ -1,0 +1,78 @@
+//! Devices that fail in mid-take: the take ends, says why, and what was recorded is whole.
+
+use genlock::clock::Clock;
+use genlock::config::{ColorControls, DeviceConfig, Devices, Output, Pick, Plan};
+use genlock::record;
+use genlock::usb::emulated::EmulatedBus;
+use genlock_emulator::{Cable, Kinect, Setup};
+use genlock_formats::k4a::{DepthMode, Rate, Recording, Role};
+use genlock_formats::take::Outcome;
+use std::sync::atomic::AtomicBool;
+
+const GONE_NS: u64 = 2_000_000_000;
+
+/// A rig of two whose subordinate leaves the bus after two seconds.
+fn rig(clock: &Clock) -> EmulatedBus {
+    let cable = Cable::default();
+    let kinect = |number: u64| {
+        let mut setup = Setup::new(&format!("{number:012}"), number);
+        match number {
+            1 => setup.sync_out = Some(cable.clone()),
+            _ => {
+                setup.sync_in = Some(cable.clone());
+                setup.faults.gone_ns = Some(GONE_NS);
+            }
+        }
+        Kinect::new(setup)
+    };
+    EmulatedBus::new(vec![kinect(1), kinect(2)], clock.clone())
+}
+
+#[test]
+fn a_device_that_leaves_the_bus_ends_the_take_and_both_files_are_whole() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let output = folder.path().join("take");
+    let plan = Plan {
+        devices: Devices::Emulated { count: 2, from: None },
+        pick: Pick::All,
+        config: DeviceConfig {
+            color: Some("720p".parse().expect("a mode")),
+            depth: Some(DepthMode::Nfov2x2Binned),
+            rate: Rate::Fps30,
+            imu: true,
+            role: Role::Standalone,
+            depth_delay_us: 0,
+            subordinate_delay_us: 0,
+            controls: ColorControls::default(),
+        },
+        role_given: false,
+        triggers: None,
+        output: Output::Folder(output.clone()),
+        depth_engine: None,
+    };
+    let clock = Clock::machine();
+    let (bus, stop) = (rig(&clock), AtomicBool::new(false));
+    let outcome = record::run(&plan, &bus, &clock, &stop, &mut |_| {}).expect("it began");
+    let failure = outcome.failure.expect("a device is gone").to_string();
+    assert!(failure.contains("000000000002") && failure.contains("left the bus"), "{failure}");
+    assert_eq!(outcome.take.outcome, Outcome::Failed);
+    let triggers: Vec<_> =
+        outcome.take.devices.iter().map(|d| (d.first_trigger, d.trigger_count)).collect();
+    assert_eq!(triggers[0], triggers[1], "the same triggers for both");
+    assert!(!outcome.take.devices[1].losses.is_empty(), "what the dead device lacks is listed");
+    for device in &outcome.take.devices {
+        let file = output.join(device.file.as_ref().expect("a file"));
+        let bytes = std::fs::read(file).expect("it has its own name");
+        let recording = Recording::open(&bytes).expect("it opens");
+        assert!(recording.demuxer().is_finished());
+        let color = recording.captures().flatten().filter(|capture| capture.color.is_some());
+        assert_eq!(color.count() as u64, device.frames["color"]);
+        let lost: u64 = device
+            .losses
+            .iter()
+            .filter(|loss| loss.track == "color")
+            .map(|loss| loss.last_trigger - loss.first_trigger + 1)
+            .sum();
+        assert_eq!(device.frames["color"] + lost, device.trigger_count);
+    }
+}
