@@ -65,7 +65,8 @@ fn a_disk_that_takes_no_more_leaves_a_whole_file_and_says_so() {
     let take = folder.path().join("take");
     let path = take.to_str().expect("a plain path");
     let record = format!(
-        "trap '' XFSZ; ulimit -f 8000; exec '{}' record --emulated 1 -c 720p -d NFOV_2X2BINNED '{path}'",
+        "trap '' XFSZ; ulimit -f 8000; exec '{}' record --emulated 1 -c 720p \
+         -d NFOV_2X2BINNED '{path}'",
         env!("CARGO_BIN_EXE_genlock")
     );
     let output = Command::new("bash").args(["-c", &record]).output().expect("bash is there");

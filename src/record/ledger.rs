@@ -24,6 +24,9 @@ fn same_camera(a: TrackName, b: TrackName) -> bool {
 /// then read "not sent by the device".
 const REPORTS_MAX: usize = 1024;
 
+/// Only the last few entries can touch a new one: one a track and cause.
+const NEIGHBOURS: usize = 16;
+
 /// The ledger of one device's file.
 #[derive(Debug)]
 pub struct Ledger {
@@ -70,6 +73,19 @@ impl Ledger {
     /// The frame of `track` for `trigger` arrived and was lost after all.
     pub fn lost(&mut self, track: TrackName, trigger: u64, cause: Cause) {
         self.add(track, trigger, cause);
+    }
+
+    /// Samples of `track` are missing within `triggers`: a track whose frames answer no trigger is
+    /// reckoned by those that its gaps touch.
+    pub fn gap(&mut self, track: TrackName, triggers: Range<u64>) {
+        for trigger in triggers {
+            let known =
+                |missing: &Missing| missing.track == track && missing.triggers.contains(&trigger);
+            if !self.missing.iter().rev().take(NEIGHBOURS).any(known) {
+                let cause = self.cause_of(track, trigger).unwrap_or(Cause::NotSent);
+                self.add(track, trigger, cause);
+            }
+        }
     }
 
     /// The take ended before trigger `end`: what is not there by now is missing, for `cause` where
@@ -126,8 +142,7 @@ impl Ledger {
         let follows = |missing: &&mut Missing| {
             missing.track == track && missing.cause == cause && missing.triggers.end == trigger
         };
-        // Only the last few entries can be the neighbours: one a track and cause.
-        if let Some(neighbour) = self.missing.iter_mut().rev().take(8).find(follows) {
+        if let Some(neighbour) = self.missing.iter_mut().rev().take(NEIGHBOURS).find(follows) {
             neighbour.triggers.end = trigger + 1;
         } else {
             self.missing.push(Missing { track, triggers: trigger..trigger + 1, cause });

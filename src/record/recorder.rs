@@ -68,7 +68,12 @@ struct Rolling {
     window: Window,
     ledger: Ledger,
     open: Vec<TrackName>,
+    /// Device time of the last IMU sample.
+    imu_us: Option<u64>,
 }
+
+/// IMU samples are 600 us apart (usb-protocol.md 7.1): so long a pause is a lost packet.
+const IMU_GAP_US: u64 = 3000;
 
 /// Frames held while the take has not begun: a second of every track with its IMU packets. Older
 /// ones are let go, and the take begins later.
@@ -162,6 +167,7 @@ impl Recorder {
             window: Window::new(self.tracks.iter().copied(), start_us),
             ledger: Ledger::new(self.cameras.image_tracks(), first),
             open: self.tracks.clone(),
+            imu_us: None,
         });
         for frame in held {
             let trigger = self.cameras.nearest(frame.track, frame.stamp_us);
@@ -185,6 +191,9 @@ impl Recorder {
         } else if trigger >= rolling.first && rolling.open.contains(&frame.track) {
             rolling.ledger.arrived(frame.track, trigger);
             let track = frame.track;
+            if track == TrackName::Imu {
+                rolling.follow_imu(&self.cameras, &frame);
+            }
             if let Err(late) = rolling.window.push(frame) {
                 rolling.ledger.lost(late.track, trigger, Cause::Late);
             }
@@ -268,6 +277,10 @@ impl Recorder {
             return Err(self.failed("the take ended before every camera had sent a frame"));
         };
         let end = self.span.end().unwrap_or(rolling.first).max(rolling.first);
+        if self.tracks.contains(&TrackName::Imu) {
+            let last = rolling.imu_us.map(|us| self.cameras.nearest(TrackName::Imu, us) + 1);
+            rolling.ledger.gap(TrackName::Imu, last.unwrap_or(rolling.first)..end);
+        }
         rolling.ledger.close(end, otherwise);
         self.counters.set_losses(rolling.ledger.count());
         self.file.finish()?;
@@ -304,6 +317,20 @@ impl Recorder {
 }
 
 impl Rolling {
+    /// Samples come without a pause from the first trigger on; what lies in a pause is missing.
+    fn follow_imu(&mut self, cameras: &Cameras, frame: &Frame) {
+        let trigger = cameras.nearest(TrackName::Imu, frame.stamp_us);
+        match self.imu_us {
+            None => self.ledger.gap(TrackName::Imu, self.first..trigger),
+            Some(last_us) if frame.stamp_us.saturating_sub(last_us) > IMU_GAP_US => {
+                let from = cameras.nearest(TrackName::Imu, last_us);
+                self.ledger.gap(TrackName::Imu, from..trigger + 1);
+            }
+            Some(_) => {}
+        }
+        self.imu_us = Some(frame.last_us);
+    }
+
     fn end_track(&mut self, track: TrackName) {
         self.open.retain(|open| *open != track);
         self.window.ended(track);

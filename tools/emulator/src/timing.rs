@@ -12,11 +12,11 @@ pub struct DeviceClock {
 }
 
 impl DeviceClock {
-    /// A clock that has run for an hour when host time begins: as in a camera that was plugged in
-    /// earlier.
+    /// A clock that has run for two hours when host time begins: as in a camera that was plugged in
+    /// earlier. Its microseconds exceed 32 bits.
     #[must_use]
     pub fn running(ppm: i32) -> Self {
-        Self { ppm, since_ns: 0, base_ticks: 90_000 * 3600 }
+        Self { ppm, since_ns: 0, base_ticks: 90_000 * 7200 }
     }
 
     /// The clock, set to zero at `at_ns`.

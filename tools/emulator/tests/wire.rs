@@ -162,7 +162,7 @@ fn starting_color_resets_the_clock_and_stale_frames_carry_the_old_one() {
     let mut host = cabled(1, None, None);
     host.start_depth(4, 30);
     host.now_ns = 100 * MS;
-    assert!(host.depth_ticks().expect("a frame") > 90_000 * 3600, "the camera ran for an hour");
+    assert!(host.depth_ticks().expect("a frame") >= 90_000 * 7200, "the camera ran for hours");
     host.start_color();
     host.now_ns = 200 * MS;
     assert!(host.depth_ticks().expect("a frame") < 90_000);
