@@ -25,6 +25,22 @@ pub struct DeviceConfig {
     pub controls: ColorControls,
 }
 
+/// What k4arecorder records when nothing is asked for.
+impl Default for DeviceConfig {
+    fn default() -> Self {
+        Self {
+            color: Some(ColorMode { format: ColorFormat::Mjpg, resolution: Resolution::P1080 }),
+            depth: Some(DepthMode::NfovUnbinned),
+            rate: Rate::Fps30,
+            imu: true,
+            role: Role::Standalone,
+            depth_delay_us: 0,
+            subordinate_delay_us: 0,
+            controls: ColorControls::default(),
+        }
+    }
+}
+
 /// Color controls that a person can set (usb-protocol.md 6.8).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct ColorControls {
@@ -180,21 +196,8 @@ pub enum Output {
 mod tests {
     use super::*;
 
-    fn config() -> DeviceConfig {
-        DeviceConfig {
-            color: Some("1080p".parse().expect("a mode")),
-            depth: Some(DepthMode::NfovUnbinned),
-            rate: Rate::Fps30,
-            imu: true,
-            role: Role::Standalone,
-            depth_delay_us: 0,
-            subordinate_delay_us: 0,
-            controls: ColorControls::default(),
-        }
-    }
-
     fn problem(change: impl FnOnce(&mut DeviceConfig)) -> String {
-        let mut config = config();
+        let mut config = DeviceConfig::default();
         change(&mut config);
         config.validate().err().map(|error| error.to_string()).unwrap_or_default()
     }

@@ -5,7 +5,8 @@ mod support;
 use serde_json::Value;
 use std::fs;
 use std::path::Path;
-use support::{genlock, genlock_exits, real_recording};
+use support::judges::real_recording;
+use support::{genlock, genlock_exits};
 
 /// Everything under a folder.
 fn contents(folder: &Path) -> Vec<String> {

@@ -6,7 +6,8 @@ use serde_json::Value;
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
-use support::{genlock_exits, official_dump, real_recording, tool};
+use support::judges::real_recording;
+use support::{genlock_exits, official_dump, tool};
 
 /// Records `frames` frames from an emulated device into a file of a fresh folder.
 fn record(folder: &Path, options: &[&str], frames: u32) -> PathBuf {

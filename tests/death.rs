@@ -1,11 +1,11 @@
 //! Devices that fail in mid-take: the take ends, says why, and what was recorded is whole.
 
 use genlock::clock::Clock;
-use genlock::config::{ColorControls, DeviceConfig, Devices, Output, Pick, Plan};
+use genlock::config::{DeviceConfig, Devices, Output, Pick, Plan};
 use genlock::record;
 use genlock::usb::emulated::EmulatedBus;
 use genlock_emulator::{Cable, Kinect, Setup};
-use genlock_formats::k4a::{DepthMode, Rate, Recording, Role};
+use genlock_formats::k4a::{DepthMode, Recording};
 use genlock_formats::take::Outcome;
 use std::sync::atomic::AtomicBool;
 
@@ -38,12 +38,7 @@ fn a_device_that_leaves_the_bus_ends_the_take_and_both_files_are_whole() {
         config: DeviceConfig {
             color: Some("720p".parse().expect("a mode")),
             depth: Some(DepthMode::Nfov2x2Binned),
-            rate: Rate::Fps30,
-            imu: true,
-            role: Role::Standalone,
-            depth_delay_us: 0,
-            subordinate_delay_us: 0,
-            controls: ColorControls::default(),
+            ..DeviceConfig::default()
         },
         role_given: false,
         triggers: None,

@@ -13,7 +13,7 @@ use genlock::stage::{Stage, Step};
 use genlock::usb::emulated::EmulatedBus;
 use genlock_emulator::raw::SensorMode;
 use genlock_emulator::{Cable, Faults, Kinect, Setup, View};
-use genlock_formats::k4a::{self, DepthMode, Rate, Recording, Role};
+use genlock_formats::k4a::{self, DepthMode, Recording, Role};
 use std::collections::BTreeMap;
 use std::io::IoSlice;
 use std::sync::{Arc, Mutex};
@@ -131,12 +131,9 @@ fn member(bus: &EmulatedBus, found: &device::Found, place: usize, devices: usize
     let config = DeviceConfig {
         color: Some("720p".parse().expect("a mode")),
         depth: Some(DepthMode::Nfov2x2Binned),
-        rate: Rate::Fps30,
-        imu: true,
         role,
         depth_delay_us: 160 * place as i32,
-        subordinate_delay_us: 0,
-        controls: ColorControls::default(),
+        ..DeviceConfig::default()
     };
     let device = Device::open(bus, found).expect("an emulated device opens");
     Member { device, config, controls: ColorControls::default() }

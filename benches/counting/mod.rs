@@ -6,7 +6,7 @@ use genlock::device::{self, Device, EngineLibrary};
 use genlock::record::{Disk, Member, Surroundings, Take};
 use genlock::stage::Step;
 use genlock::usb::emulated::EmulatedBus;
-use genlock_formats::k4a::{self, DepthMode, Rate, Role};
+use genlock_formats::k4a;
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::io::IoSlice;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -113,16 +113,5 @@ pub fn allocations_in_mid_take() -> u64 {
 fn member(bus: &EmulatedBus) -> Member {
     let found = device::find(bus).expect("an emulated device");
     let device = Device::open(bus, &found[0]).expect("it opens");
-    let controls = ColorControls::default();
-    let config = DeviceConfig {
-        color: Some("1080p".parse().expect("a mode")),
-        depth: Some(DepthMode::NfovUnbinned),
-        rate: Rate::Fps30,
-        imu: true,
-        role: Role::Standalone,
-        depth_delay_us: 0,
-        subordinate_delay_us: 0,
-        controls,
-    };
-    Member { device, config, controls }
+    Member { device, config: DeviceConfig::default(), controls: ColorControls::default() }
 }

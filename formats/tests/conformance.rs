@@ -1,36 +1,14 @@
 //! Files of the official writer, read by us and by Microsoft's library: both must say the same.
 
+#[path = "../../tests/support/judges.rs"]
+mod judges;
+
 use genlock_formats::k4a::{Image, ImuSample, Recording};
+use judges::{oracle, real_recording};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
-use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Stdio};
-
-fn root() -> &'static Path {
-    Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
-}
-
-fn missing<T>(what: &str) -> Option<T> {
-    let ci = std::env::var_os("CI").is_some();
-    assert!(!ci, "{what} is missing, and CI must not skip what needs it");
-    // Not by a macro: the harness would swallow it.
-    let _ = writeln!(std::io::stderr(), "SKIPPED: {what} is missing");
-    None
-}
-
-/// The official library behind its command line.
-fn oracle() -> Option<Command> {
-    let named = std::env::var_os("GENLOCK_ORACLE_PYTHON").map(PathBuf::from);
-    let python = named.unwrap_or_else(|| root().join(".venv-conformance/bin/python"));
-    let script = root().join("../shared/tools/k4a_oracle.py");
-    if !python.exists() || !script.exists() {
-        return missing("Microsoft's library (run .ci/run once)");
-    }
-    let mut command = Command::new("timeout");
-    command.args([Path::new("120"), &python, &script]);
-    Some(command)
-}
 
 fn official_dump(file: &Path) -> Value {
     let mut command = oracle().expect("it was there a moment ago");
@@ -133,10 +111,7 @@ fn compare(file: &Path, name: &str) {
 
 #[test]
 fn the_real_recording_reads_as_the_official_library_reads_it() {
-    let file = root().join("../shared/data/pyk4a-recording/recording.mkv");
-    if !file.exists() {
-        return missing("the real recording").unwrap_or_default();
-    }
+    let Some(file) = real_recording() else { return };
     if oracle().is_some() {
         compare(&file, "real recording");
     }

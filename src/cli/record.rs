@@ -254,22 +254,22 @@ impl RecordArgs {
     }
 
     fn config(&self, played: Option<&Played>) -> Result<DeviceConfig> {
-        let default_color = "1080p".parse().ok();
+        let default = DeviceConfig::default();
         let (color, depth) = match played {
             Some(played) => (
                 played.mode("--color-mode", self.color_mode, played.color)?,
                 played.mode("--depth-mode", self.depth_mode, played.depth)?,
             ),
             None => (
-                self.color_mode.map_or(default_color, |mode| mode.0),
-                self.depth_mode.map_or(Some(DepthMode::NfovUnbinned), |mode| mode.0),
+                self.color_mode.map_or(default.color, |mode| mode.0),
+                self.depth_mode.map_or(default.depth, |mode| mode.0),
             ),
         };
         let recorded_rate = played.map(|played| played.rate);
         Ok(DeviceConfig {
             color,
             depth,
-            rate: self.rate.or(recorded_rate).unwrap_or(Rate::Fps30),
+            rate: self.rate.or(recorded_rate).unwrap_or(default.rate),
             imu: self.imu == OnOff::On,
             role: self.external_sync.unwrap_or_default(),
             depth_delay_us: self.depth_delay,

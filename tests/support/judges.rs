@@ -1,0 +1,47 @@
+//! What other people wrote and recorded, to judge us by: Microsoft's library behind a command line, and a
+//! real recording. Shared by the tests of the program and those of `formats`.
+#![allow(dead_code, reason = "each test binary uses its own part")]
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// The root of the repository, from whichever crate's tests.
+pub fn root() -> &'static Path {
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    here.ancestors().find(|path| path.join(".ci").exists()).unwrap_or(here)
+}
+
+/// The shared data beside the checkout.
+pub fn shared(path: &str) -> PathBuf {
+    root().join("../shared").join(path)
+}
+
+/// A real recording: 720p MJPG, NFOV unbinned, IMU, one capture at 5 fps.
+pub fn real_recording() -> Option<PathBuf> {
+    let path = shared("data/pyk4a-recording/recording.mkv");
+    path.exists().then_some(path).or_else(|| missing("the real recording"))
+}
+
+/// Says aloud that something is missing; where CI runs, that is a failure.
+pub fn missing<T>(what: &str) -> Option<T> {
+    let ci = std::env::var_os("CI").is_some();
+    assert!(!ci, "{what} is missing, and CI must not skip what needs it");
+    // Not by a macro: the harness would swallow it.
+    let _ = writeln!(std::io::stderr(), "SKIPPED: {what} is missing");
+    None
+}
+
+/// Microsoft's library behind its command line, two minutes at most: it can hang on hostile files. Its
+/// Python is `GENLOCK_ORACLE_PYTHON`, or the one that `.ci/run` made.
+pub fn oracle() -> Option<Command> {
+    let named = std::env::var_os("GENLOCK_ORACLE_PYTHON").map(PathBuf::from);
+    let python = named.unwrap_or_else(|| root().join(".venv-conformance/bin/python"));
+    let script = shared("tools/k4a_oracle.py");
+    if !python.exists() || !script.exists() {
+        return missing("Microsoft's library (run .ci/run once)");
+    }
+    let mut command = Command::new("timeout");
+    command.args([Path::new("120"), &python, &script]);
+    Some(command)
+}
