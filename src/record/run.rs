@@ -83,7 +83,9 @@ pub fn run(
         }
     };
     let failure = watch_over(&take, &mut threads, stop, watch);
-    let failure = threads.join_all().or(failure);
+    // What the watch saw is the cause; that stages then failed is what came of it.
+    let of_stages = threads.join_all();
+    let failure = failure.or(of_stages);
     let (recorded, stopped) = take.finish();
     let failure = failure.or(stopped.err());
     let take = conclude(plan, started, &recorded, failure.as_ref(), &mut place)?;

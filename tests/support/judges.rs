@@ -1,5 +1,5 @@
-//! What other people wrote and recorded, to judge us by: Microsoft's library behind a command line, and a
-//! real recording. Shared by the tests of the program and those of `formats`.
+//! What other people wrote and recorded, to judge us by: Microsoft's library behind a command line,
+//! and a real recording. Shared by the tests of the program and those of `formats`.
 #![allow(dead_code, reason = "each test binary uses its own part")]
 
 use std::io::Write;
@@ -32,8 +32,8 @@ pub fn missing<T>(what: &str) -> Option<T> {
     None
 }
 
-/// Microsoft's library behind its command line, two minutes at most: it can hang on hostile files. Its
-/// Python is `GENLOCK_ORACLE_PYTHON`, or the one that `.ci/run` made.
+/// Microsoft's library behind its command line, two minutes at most: it can hang on hostile files.
+/// Its Python is `GENLOCK_ORACLE_PYTHON`, or the one that `.ci/run` made.
 pub fn oracle() -> Option<Command> {
     let named = std::env::var_os("GENLOCK_ORACLE_PYTHON").map(PathBuf::from);
     let python = named.unwrap_or_else(|| root().join(".venv-conformance/bin/python"));
