@@ -111,7 +111,11 @@ fn what_is_there_is_never_overwritten() {
         assert!(stderr.contains("not overwritten"), "{stderr}");
         assert_eq!(fs::read(&there).expect("it is still there"), b"precious");
     }
-    assert_eq!(contents(folder.path()), ["a.mkv", "b.mkv.part", "c", "d"]);
+    let link = folder.path().join("e.mkv");
+    std::os::unix::fs::symlink("nowhere", &link).expect("a link to nowhere");
+    let link = link.to_str().expect("a plain path");
+    genlock_exits(2, &["record", "--emulated", "1", "--frames", "1", link]);
+    assert_eq!(contents(folder.path()), ["a.mkv", "b.mkv.part", "c", "d", "e.mkv"]);
 }
 
 #[test]

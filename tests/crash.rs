@@ -58,6 +58,23 @@ fn both_polite_signals_finish_the_file() {
     }
 }
 
+/// Whenever the signal comes, there is a whole file and exit code 0, or no file and another.
+#[test]
+fn a_take_stopped_at_its_beginning_never_passes_for_a_whole_one() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (file, part) = (folder.path().join("s.mkv"), folder.path().join("s.mkv.part"));
+    let mut child = recording_until(&part, &file, 0);
+    // The file is created before the devices start; the first frame takes a third of a second more.
+    while !part.exists() && child.try_wait().expect("a child").is_none() {
+        std::thread::yield_now();
+    }
+    let killed = Command::new("kill").args(["-s", "TERM", &child.id().to_string()]).status();
+    assert!(killed.expect("kill is part of every Linux").success());
+    let code = child.wait().expect("it was asked to stop").code();
+    assert_eq!(code == Some(0), file.exists(), "exit code {code:?}");
+    assert!(!part.exists(), "exit code {code:?}");
+}
+
 /// A limit on the size of a file stands for a full disk: the write that crosses it fails.
 #[test]
 fn a_disk_that_takes_no_more_leaves_a_whole_file_and_says_so() {

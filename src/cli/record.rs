@@ -6,7 +6,7 @@ use crate::clock::Clock;
 use crate::config::{ColorControls, DeviceConfig, Devices, Output, Pick, Plan, Setting};
 use crate::error::{Error, Result};
 use crate::map::Map;
-use crate::record::{self, Outcome, part_path};
+use crate::record::{self, Outcome, is_taken, part_path};
 use clap::{Args, ValueEnum};
 use genlock_formats::k4a::{ColorMode, DepthMode, ParseModeError, Rate, Recording, Role};
 use genlock_formats::take;
@@ -311,7 +311,7 @@ fn output(path: &Path, several: bool) -> Result<Output> {
     if is_file && several {
         return refuse("one file cannot hold several devices: name a folder");
     }
-    if path.exists() || (is_file && part_path(path).exists()) {
+    if is_taken(path) || (is_file && is_taken(&part_path(path))) {
         return refuse("is there already and is not overwritten: choose another name");
     }
     if !is_file {

@@ -2,6 +2,7 @@
 
 use crate::error::{Error, Result};
 use rustix::fs::{CWD, RenameFlags, renameat_with};
+use rustix::io::Errno;
 use std::ffi::OsString;
 use std::fs::{File, OpenOptions};
 use std::io::{IoSlice, Seek, SeekFrom, Write};
@@ -52,13 +53,31 @@ pub fn part_path(path: &Path) -> PathBuf {
     PathBuf::from(name)
 }
 
+/// Whether something has this name, be it a link to nowhere.
+#[must_use]
+pub fn is_taken(path: &Path) -> bool {
+    path.symlink_metadata().is_ok()
+}
+
+/// Renames, unless the new name is taken. Network file systems that cannot do both at once get a
+/// look beforehand.
+fn rename_to_free(from: &Path, to: &Path) -> std::io::Result<()> {
+    match renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
+        Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP) if is_taken(to) => {
+            Err(std::io::ErrorKind::AlreadyExists.into())
+        }
+        Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP) => std::fs::rename(from, to),
+        done => done.map_err(Into::into),
+    }
+}
+
 impl PartFile {
     /// Creates the file that will be `path`.
     ///
     /// # Errors
     /// `Disk` when it, or its `.part`, is there already or cannot be created.
     pub fn create(path: &Path) -> Result<Self> {
-        if path.exists() {
+        if is_taken(path) {
             return Err(Error::Disk(format!("{} exists and is not overwritten", path.display())));
         }
         let part = part_path(path);
@@ -120,8 +139,8 @@ impl Disk for PartFile {
 
     fn publish(&mut self) -> Result<()> {
         // NOREPLACE: a file that took the name while we recorded is somebody's and stays.
-        renameat_with(CWD, &self.part, CWD, &self.path, RenameFlags::NOREPLACE)
-            .map_err(|cause| self.failed("cannot give its name to", &cause.into()))?;
+        rename_to_free(&self.part, &self.path)
+            .map_err(|cause| self.failed("cannot give its name to", &cause))?;
         let folder = match self.path.parent() {
             Some(parent) if !parent.as_os_str().is_empty() => parent,
             _ => Path::new("."),

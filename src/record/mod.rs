@@ -16,7 +16,7 @@ mod window;
 
 pub use cameras::Cameras;
 pub use counters::Counters;
-pub use disk::{Disk, PartFile, part_path};
+pub use disk::{Disk, PartFile, is_taken, part_path};
 pub use encode::{Encoder, swap_bytes};
 pub use file::{About, RecordingFile};
 pub use ledger::Missing;

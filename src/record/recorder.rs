@@ -276,7 +276,10 @@ impl Recorder {
         else {
             return Err(self.failed("the take ended before every camera had sent a frame"));
         };
-        let end = self.span.end().unwrap_or(rolling.first).max(rolling.first);
+        let end = self.span.end().unwrap_or(rolling.first);
+        if end <= rolling.first {
+            return Err(self.failed("the take was stopped before its first frame"));
+        }
         if self.tracks.contains(&TrackName::Imu) {
             let last = rolling.imu_us.map(|us| self.cameras.nearest(TrackName::Imu, us) + 1);
             rolling.ledger.gap(TrackName::Imu, last.unwrap_or(rolling.first)..end);
