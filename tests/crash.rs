@@ -5,7 +5,7 @@ mod support;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
-use support::{genlock_exits, official_dump};
+use support::{genlock_exits, official_dump, turn};
 
 /// Starts an endless take and waits until `bytes` of it are in its file.
 fn recording_until(part: &Path, file: &Path, bytes: u64) -> std::process::Child {
@@ -27,9 +27,11 @@ fn recording_until(part: &Path, file: &Path, bytes: u64) -> std::process::Child 
 fn a_recording_killed_in_the_middle_opens_and_reads_up_to_the_last_cluster() {
     let folder = tempfile::tempdir().expect("a folder");
     let (file, part) = (folder.path().join("cut.mkv"), folder.path().join("cut.mkv.part"));
+    let turn = turn();
     let mut child = recording_until(&part, &file, 20_000_000);
     child.kill().expect("it runs");
     child.wait().expect("it was killed");
+    drop(turn);
     assert!(!file.exists(), "a file that is not whole does not get the name of a whole one");
     let path = part.to_str().expect("a plain path");
     let output = genlock_exits(1, &["verify", "--json", path]);
@@ -48,10 +50,12 @@ fn both_polite_signals_finish_the_file() {
     for signal in ["INT", "TERM"] {
         let folder = tempfile::tempdir().expect("a folder");
         let (file, part) = (folder.path().join("s.mkv"), folder.path().join("s.mkv.part"));
+        let turn = turn();
         let mut child = recording_until(&part, &file, 5_000_000);
         let killed = Command::new("kill").args(["-s", signal, &child.id().to_string()]).status();
         assert!(killed.expect("kill is part of every Linux").success());
         let status = child.wait().expect("it was asked to stop");
+        drop(turn);
         assert_eq!(status.code(), Some(0), "SIG{signal}");
         assert!(!part.exists());
         genlock_exits(0, &["verify", file.to_str().expect("a plain path")]);
@@ -63,6 +67,7 @@ fn both_polite_signals_finish_the_file() {
 fn a_take_stopped_at_its_beginning_never_passes_for_a_whole_one() {
     let folder = tempfile::tempdir().expect("a folder");
     let (file, part) = (folder.path().join("s.mkv"), folder.path().join("s.mkv.part"));
+    let turn = turn();
     let mut child = recording_until(&part, &file, 0);
     // The file is created before the devices start; the first frame takes a third of a second more.
     while !part.exists() && child.try_wait().expect("a child").is_none() {
@@ -71,6 +76,7 @@ fn a_take_stopped_at_its_beginning_never_passes_for_a_whole_one() {
     let killed = Command::new("kill").args(["-s", "TERM", &child.id().to_string()]).status();
     assert!(killed.expect("kill is part of every Linux").success());
     let code = child.wait().expect("it was asked to stop").code();
+    drop(turn);
     assert_eq!(code == Some(0), file.exists(), "exit code {code:?}");
     assert!(!part.exists(), "exit code {code:?}");
 }
@@ -86,7 +92,9 @@ fn a_disk_that_takes_no_more_leaves_a_whole_file_and_says_so() {
          -d NFOV_2X2BINNED '{path}'",
         env!("CARGO_BIN_EXE_genlock")
     );
+    let turn = turn();
     let output = Command::new("bash").args(["-c", &record]).output().expect("bash is there");
+    drop(turn);
     let stderr = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(1), "{stderr}");
     assert!(stderr.contains("cannot write") && stderr.contains("disk write failed"), "{stderr}");

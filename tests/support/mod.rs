@@ -8,9 +8,17 @@ use serde_json::Value;
 use std::ffi::OsStr;
 use std::path::Path;
 use std::process::{Command, Output};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// Runs genlock.
+/// One at a time: recordings in real time must not starve each other of the machine's cores.
+pub fn turn() -> MutexGuard<'static, ()> {
+    static TURN: Mutex<()> = Mutex::new(());
+    TURN.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Runs genlock when it is its turn.
 pub fn genlock<S: AsRef<OsStr>>(args: impl IntoIterator<Item = S>) -> Output {
+    let _turn = turn();
     let mut command = Command::new(env!("CARGO_BIN_EXE_genlock"));
     command.args(args).output().expect("the binary was built with this test")
 }

@@ -59,6 +59,9 @@ const DEPTH_LATENCY_NS: i64 = 25_000_000;
 /// From the last sample of a packet to the packet.
 const IMU_LATENCY_NS: u64 = 1_000_000;
 
+/// Packets that wait for a host that does not read: a third of a second of them.
+const IMU_HELD_MAX: u64 = 64;
+
 /// The IMU's clock follows a reset of the cameras' this late (usb-protocol.md 7.4: up to a couple
 /// of seconds).
 const IMU_RESET_NS: u64 = 300_000_000;
@@ -546,8 +549,7 @@ impl Kinect {
                 return Read::Pending;
             };
             let newest = newest_packet(state, now_ns);
-            // The device holds 16 packets for a host that does not read.
-            let packet = state.next_packet.max((newest + 1).saturating_sub(16));
+            let packet = state.next_packet.max((newest + 1).saturating_sub(IMU_HELD_MAX));
             if packet > newest || now_ns < packet_ready_ns(state, packet) {
                 return Read::Pending;
             }

@@ -90,8 +90,9 @@ pub(crate) struct Queue {
     pub next: u64,
 }
 
-/// Frames that a device holds for a host that does not read.
-const HELD_MAX: u64 = 3;
+/// Frames that wait for a host that does not read: in the device, and in the transfers that a host
+/// keeps queued.
+const HELD_MAX: u64 = 8;
 
 impl Queue {
     /// The next frame, once it is there. Pulse k's frame is there `delay_ns` after the pulse.
@@ -135,8 +136,8 @@ mod tests {
         let mut queue = Queue::default();
         assert_eq!(queue.ready(&pulses, 10, 200_000_009), None);
         assert_eq!(queue.ready(&pulses, 10, 200_000_010), Some(1));
-        assert_eq!(queue.ready(&pulses, 10, 2_000_000_010), Some(8));
-        assert_eq!(queue.ready_at(&pulses, 10), Some(1_600_000_010));
+        assert_eq!(queue.ready(&pulses, 10, 4_000_000_010), Some(13));
+        assert_eq!(queue.ready_at(&pulses, 10), Some(2_600_000_010));
     }
 
     #[test]
