@@ -191,3 +191,16 @@ fn a_length_that_does_not_fit_is_told_of_with_its_place() {
     };
     assert_eq!(fault.expect("a fault").at, title as u64);
 }
+
+#[test]
+fn a_cluster_that_claims_the_rest_of_the_file_hides_no_other() {
+    let (mut file, starts) = recording(4);
+    // Its size, two bytes wide, made as large as they hold.
+    file[starts[1] + 4..starts[1] + 6].copy_from_slice(&[0x7F, 0xFE]);
+    let demuxer = Demuxer::open(&file).expect("its front is whole");
+    let clusters: Vec<_> = demuxer.clusters().flatten().collect();
+    let places: Vec<_> = clusters.iter().map(|cluster| cluster.at() as usize).collect();
+    assert_eq!(places, starts[..4]);
+    assert!(!clusters[1].is_complete());
+    assert_eq!(read(&file).map(|images| images.len()), Some(4));
+}

@@ -150,13 +150,14 @@ impl<'a> Iterator for Clusters<'a> {
             };
             let known = is_top_level(element.id) || matches!(element.id, id::VOID | id::CRC_32);
             if element.id == id::CLUSTER {
-                let element = sized(self.bytes, element);
-                self.at = element.content.end.max(from + 1);
+                let mut element = sized(self.bytes, element);
                 if element.cut {
-                    // What follows the place where a damaged size points may be in the middle of
-                    // it.
-                    self.at = next_cluster(self.bytes, from + 1, self.end);
+                    // A damaged size may reach over whole clusters: they are looked for, and each
+                    // byte belongs to one of them.
+                    let start = element.content.start;
+                    element.content = start..next_cluster(self.bytes, start, self.end);
                 }
+                self.at = element.content.end.max(from + 1);
                 return Some(Cluster::read(self.bytes, element, self.scale_ns));
             }
             if !known || element.cut || !element.sized {
