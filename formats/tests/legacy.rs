@@ -1,4 +1,5 @@
-//! Recordings of old SDKs (recording-format.md, Appendix B): other names, other pixels, other blocks.
+//! Recordings of old SDKs (recording-format.md, Appendix B): other names, other pixels, other
+//! blocks.
 
 use genlock_formats::k4a::{
     About, Configuration, DepthMode, Device, ImuSample, Rate, Recording, Role, TrackName, header,
