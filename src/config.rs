@@ -1,8 +1,10 @@
 //! What a device is asked to do.
 
 use crate::error::{Error, Result};
+use genlock_emulator::Faults;
 use genlock_formats::k4a::{ColorFormat, ColorMode, DepthMode, Rate, Resolution, Role};
 use std::path::PathBuf;
+use std::time::Duration;
 
 /// Modes, sync and controls of one device.
 #[derive(Debug, Clone, PartialEq)]
@@ -144,32 +146,82 @@ impl DeviceConfig {
 pub struct Plan {
     /// Where the devices are.
     pub devices: Devices,
-    /// Which of them record.
-    pub pick: Pick,
-    /// What every one of them does.
-    pub config: DeviceConfig,
-    /// Whether the role was asked for; else several devices get theirs from their jacks.
-    pub role_given: bool,
+    /// Which of them record, and what each of them does.
+    pub wanted: Wanted,
+    /// What happens between the first frames and the take.
+    pub opening: Opening,
     /// Ends the take after so many triggers; none runs until it is stopped.
     pub triggers: Option<u64>,
     /// Where the take goes.
     pub output: Output,
     /// The depth engine to load, if it is not the usual one.
     pub depth_engine: Option<PathBuf>,
+    /// Whether to go on where the checks before the take find errors.
+    pub force: bool,
+}
+
+/// The devices of a take.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Wanted {
+    /// All do the same.
+    Alike {
+        /// Which of the devices that are there.
+        pick: Pick,
+        /// What every one of them does.
+        config: DeviceConfig,
+        /// Whether the role was asked for; else several devices get theirs from their jacks.
+        role_given: bool,
+        /// Whether the depth delay was asked for; else several devices get a laser ladder.
+        delay_given: bool,
+    },
+    /// Those of a rig file, in its order.
+    Each(Vec<Named>),
+}
+
+/// A device of a rig file.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Named {
+    /// Serial number.
+    pub serial: String,
+    /// What people call it.
+    pub name: Option<String>,
+    /// What it does.
+    pub config: DeviceConfig,
+}
+
+/// What happens between the first frames and the take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Opening {
+    /// How long the cameras run before the take begins.
+    pub warm_up: Duration,
+    /// Whether exposure, where it is automatic, is then held at what the camera has found.
+    pub lock_exposure: bool,
+    /// The same for white balance.
+    pub lock_white_balance: bool,
+    /// Whether what is locked is the master's on all devices.
+    pub copy_master: bool,
 }
 
 /// Where devices are.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum Devices {
     /// On the machine's USB.
     Usb,
-    /// Emulated ones.
+    /// Emulated ones, in a chain of sync cables that begins at the first.
     Emulated {
-        /// How many there are.
-        count: usize,
+        /// How each of them misbehaves; as many as there are devices.
+        faults: Vec<Faults>,
         /// The recording that they see.
         from: Option<PathBuf>,
     },
+}
+
+impl Devices {
+    /// `count` sound emulated devices.
+    #[must_use]
+    pub fn emulated(count: usize, from: Option<PathBuf>) -> Self {
+        Self::Emulated { faults: vec![Faults::default(); count], from }
+    }
 }
 
 /// Which of the devices that are there record.

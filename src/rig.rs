@@ -1,5 +1,6 @@
 //! Many devices as one: who leads, and in which order they start.
 
+use crate::config::DeviceConfig;
 use crate::device::Jacks;
 use crate::error::{Error, Result};
 use genlock_formats::k4a::Role;
@@ -56,9 +57,33 @@ pub fn start_rank(role: Role) -> u8 {
     }
 }
 
+/// Microseconds between the depth exposures of two devices, so that no laser shines into another's
+/// exposure: a pulse of 125 us, and slack for the clocks (usb-protocol.md 13.2).
+pub const LADDER_STEP_US: i32 = 160;
+
+/// Sets the depth exposures of a rig apart by [`LADDER_STEP_US`], in the order given. Devices
+/// without a laser to disturb, or without color to be delayed against, stay as they are.
+pub fn raise_ladder(configs: &mut [DeviceConfig]) {
+    let shines = |config: &&mut DeviceConfig| {
+        config.color.is_some() && config.depth.is_some_and(|mode| mode.has_depth())
+    };
+    for (step, config) in (0..).zip(configs.iter_mut().filter(shines)) {
+        config.depth_delay_us = step * LADDER_STEP_US;
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_ladder_leaves_out_who_has_no_laser() {
+        let mut configs = vec![DeviceConfig::default(); 4];
+        configs[1].depth = None;
+        raise_ladder(&mut configs);
+        let delays: Vec<_> = configs.iter().map(|config| config.depth_delay_us).collect();
+        assert_eq!(delays, [0, 0, 160, 320]);
+    }
 
     fn device(serial: &str, sync_in: bool, sync_out: bool) -> (String, Jacks) {
         (serial.to_owned(), Jacks { sync_in, sync_out })

@@ -1,7 +1,7 @@
 //! Devices that fail in mid-take: the take ends, says why, and what was recorded is whole.
 
 use genlock::clock::Clock;
-use genlock::config::{DeviceConfig, Devices, Output, Pick, Plan};
+use genlock::config::{DeviceConfig, Devices, Opening, Output, Pick, Plan, Wanted};
 use genlock::record;
 use genlock::usb::emulated::EmulatedBus;
 use genlock_emulator::{Cable, Kinect, Setup};
@@ -9,7 +9,7 @@ use genlock_formats::k4a::{DepthMode, Recording};
 use genlock_formats::take::Outcome;
 use std::sync::atomic::AtomicBool;
 
-const GONE_NS: u64 = 2_000_000_000;
+const GONE_S: f64 = 2.0;
 
 /// A rig of two whose subordinate leaves the bus after two seconds.
 fn rig(clock: &Clock) -> EmulatedBus {
@@ -20,7 +20,7 @@ fn rig(clock: &Clock) -> EmulatedBus {
             1 => setup.sync_out = Some(cable.clone()),
             _ => {
                 setup.sync_in = Some(cable.clone());
-                setup.faults.gone_ns = Some(GONE_NS);
+                setup.faults.gone_s = Some(GONE_S);
             }
         }
         Kinect::new(setup)
@@ -33,14 +33,19 @@ fn a_device_that_leaves_the_bus_ends_the_take_and_both_files_are_whole() {
     let folder = tempfile::tempdir().expect("a folder");
     let output = folder.path().join("take");
     let plan = Plan {
-        devices: Devices::Emulated { count: 2, from: None },
-        pick: Pick::All,
-        config: DeviceConfig {
-            color: Some("720p".parse().expect("a mode")),
-            depth: Some(DepthMode::Nfov2x2Binned),
-            ..DeviceConfig::default()
+        devices: Devices::emulated(2, None),
+        wanted: Wanted::Alike {
+            pick: Pick::All,
+            config: DeviceConfig {
+                color: Some("720p".parse().expect("a mode")),
+                depth: Some(DepthMode::Nfov2x2Binned),
+                ..DeviceConfig::default()
+            },
+            role_given: false,
+            delay_given: false,
         },
-        role_given: false,
+        opening: Opening::default(),
+        force: false,
         triggers: None,
         output: Output::Folder(output.clone()),
         depth_engine: None,

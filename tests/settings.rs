@@ -6,7 +6,7 @@ use genlock::cli::RecordArgs;
 use genlock::clock::Clock;
 use genlock::record;
 use genlock::usb::emulated::EmulatedBus;
-use genlock_emulator::{Function, Received};
+use genlock_emulator::{Faults, Function, Received};
 use genlock_formats::k4a::Recording;
 use genlock_formats::take::{Control, Device, Take};
 use std::path::PathBuf;
@@ -37,7 +37,7 @@ fn record(devices: usize, options: &str) -> Bottom {
     words.push(folder.to_str().expect("a plain path"));
     let plan = Line::try_parse_from(words).expect("a sound line").args.resolve();
     let clock = Clock::machine();
-    let bus = EmulatedBus::rig(devices, None, clock.clone());
+    let bus = EmulatedBus::rig(&vec![Faults::default(); devices], None, clock.clone());
     let stop = AtomicBool::new(false);
     let plan = plan.expect("a sound plan");
     let outcome = record::run(&plan, &bus, &clock, &stop, &mut |_| {}).expect("a take");

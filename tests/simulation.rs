@@ -113,10 +113,10 @@ fn kinects(scenario: &Scenario) -> Vec<Kinect> {
             setup.sync_out = Some(cable.clone());
             setup.sync_in = (i > 0).then(|| cable.clone());
         }
-        setup.clock_ppm = (scenario.seed % 97) as i32 - 48;
         if scenario.faulty {
             setup.faults = Faults::seeded(scenario.seed + i as u64, 30);
         }
+        setup.faults.clock_ppm = (scenario.seed % 97) as f64 - 48.0;
         Kinect::new(setup)
     };
     (0..scenario.devices).map(make).collect()
@@ -136,7 +136,7 @@ fn member(bus: &EmulatedBus, found: &device::Found, place: usize, devices: usize
         ..DeviceConfig::default()
     };
     let device = Device::open(bus, found).expect("an emulated device opens");
-    Member { device, config, controls: ColorControls::default() }
+    Member { device, name: None, config, controls: ColorControls::default() }
 }
 
 fn run(scenario: &Scenario) -> Ran {

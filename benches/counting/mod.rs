@@ -6,6 +6,7 @@ use genlock::device::{self, Device, EngineLibrary};
 use genlock::record::{Disk, Member, Surroundings, Take};
 use genlock::stage::Step;
 use genlock::usb::emulated::EmulatedBus;
+use genlock_emulator::Faults;
 use genlock_formats::k4a;
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::io::IoSlice;
@@ -75,7 +76,7 @@ pub fn allocations_in_mid_take() -> u64 {
     const FROM_NS: u64 = 5_000_000_000;
     const UNTIL_NS: u64 = 20_000_000_000;
     let clock = Clock::simulated();
-    let bus = EmulatedBus::rig(1, None, clock.clone());
+    let bus = EmulatedBus::rig(&[Faults::default()], None, clock.clone());
     let mut stages = Vec::new();
     let around = Surroundings {
         engine: EngineLibrary::emulated().ok(),
@@ -113,5 +114,6 @@ pub fn allocations_in_mid_take() -> u64 {
 fn member(bus: &EmulatedBus) -> Member {
     let found = device::find(bus).expect("an emulated device");
     let device = Device::open(bus, &found[0]).expect("it opens");
-    Member { device, config: DeviceConfig::default(), controls: ColorControls::default() }
+    let (config, controls) = (DeviceConfig::default(), ColorControls::default());
+    Member { device, name: None, config, controls }
 }

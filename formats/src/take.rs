@@ -57,6 +57,9 @@ impl fmt::Display for Outcome {
 pub struct Device {
     /// Serial number.
     pub serial: String,
+    /// What people call it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
     /// File name within the take; absent when nothing was recorded.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub file: Option<String>,
@@ -176,6 +179,7 @@ mod tests {
             triggers_asked: Some(150),
             devices: vec![Device {
                 serial: "000123201312".to_owned(),
+                name: Some("front".to_owned()),
                 file: Some("000123201312.mkv".to_owned()),
                 role: "master".to_owned(),
                 color_mode: "MJPG_1080P".to_owned(),

@@ -1,6 +1,6 @@
 //! `genlock list`: the devices that are there.
 
-use super::{Verdict, print, print_json, rig};
+use super::{Verdict, bus, print, print_json};
 use crate::clock::Clock;
 use crate::config::Devices;
 use crate::device::{self, Device};
@@ -31,10 +31,10 @@ struct Listed {
 
 pub(super) fn run(args: &ListArgs) -> Result<Verdict> {
     let devices = match args.emulated {
-        Some(count) => Devices::Emulated { count, from: None },
+        Some(count) => Devices::emulated(count, None),
         None => Devices::Usb,
     };
-    let bus = rig::bus(&devices, &Clock::machine())?;
+    let bus = bus::bus(&devices, &Clock::machine())?;
     let mut listed = Vec::new();
     for found in device::find(bus.as_ref())? {
         let mut device = Device::open(bus.as_ref(), &found)?;

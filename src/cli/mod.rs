@@ -1,10 +1,10 @@
 //! The words of the user: one file per command.
 
+mod bus;
 mod info;
 mod list;
 mod progress;
 mod record;
-mod rig;
 mod target;
 mod verify;
 

@@ -1,9 +1,11 @@
 //! `genlock record`: one take.
 
 use super::progress::Progress;
-use super::{Verdict, print, rig};
+use super::{Verdict, bus, print};
 use crate::clock::Clock;
-use crate::config::{ColorControls, DeviceConfig, Devices, Output, Pick, Plan, Setting};
+use crate::config::{
+    ColorControls, DeviceConfig, Devices, Opening, Output, Pick, Plan, Setting, Wanted,
+};
 use crate::error::{Error, Result};
 use crate::map::Map;
 use crate::record::{self, Outcome, is_taken, part_path};
@@ -166,8 +168,8 @@ fn powerline(text: &str) -> std::result::Result<i32, String> {
 /// How many emulated devices.
 pub(super) fn emulated_count(text: &str) -> std::result::Result<usize, String> {
     match text.parse() {
-        Ok(count @ 1..=rig::EMULATED_MAX) => Ok(count),
-        _ => Err(format!("not a number from 1 to {}", rig::EMULATED_MAX)),
+        Ok(count @ 1..=bus::EMULATED_MAX) => Ok(count),
+        _ => Err(format!("not a number from 1 to {}", bus::EMULATED_MAX)),
     }
 }
 
@@ -235,22 +237,31 @@ impl RecordArgs {
             self.record_length.map(|length| (length * fps - 1e-6).ceil().max(1.0) as u64);
         Ok(Plan {
             devices: match self.emulated {
-                Some(count) => Devices::Emulated { count, from: self.from.clone() },
+                Some(count) => Devices::emulated(count, self.from.clone()),
                 None => Devices::Usb,
             },
-            pick: match (&self.serial, self.device) {
-                (Some(serial), _) => Pick::Serial(serial.clone()),
-                (None, Some(index)) => Pick::Index(index),
-                (None, None) if self.emulated.is_some() => Pick::All,
-                // As k4arecorder does: a rig on USB needs a rig file.
-                (None, None) => Pick::Index(0),
+            wanted: Wanted::Alike {
+                pick: self.pick(),
+                config,
+                role_given: self.external_sync.is_some(),
+                delay_given: false,
             },
-            config,
-            role_given: self.external_sync.is_some(),
+            opening: Opening::default(),
+            force: false,
             triggers: self.frames.or(of_length),
             output: output(&self.output, several)?,
             depth_engine: self.depth_engine.clone(),
         })
+    }
+
+    fn pick(&self) -> Pick {
+        match (&self.serial, self.device) {
+            (Some(serial), _) => Pick::Serial(serial.clone()),
+            (None, Some(index)) => Pick::Index(index),
+            (None, None) if self.emulated.is_some() => Pick::All,
+            // As k4arecorder does: a rig on USB needs a rig file.
+            (None, None) => Pick::Index(0),
+        }
     }
 
     fn config(&self, played: Option<&Played>) -> Result<DeviceConfig> {
@@ -328,7 +339,7 @@ fn output(path: &Path, several: bool) -> Result<Output> {
 pub(super) fn run(args: RecordArgs) -> Result<Verdict> {
     let plan = args.resolve()?;
     let clock = Clock::machine();
-    let bus = rig::bus(&plan.devices, &clock)?;
+    let bus = bus::bus(&plan.devices, &clock)?;
     if !bus.can_stream() {
         return Err(Error::Device(
             "this version finds devices on USB but does not record from them yet; rehearse with \

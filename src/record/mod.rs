@@ -6,6 +6,7 @@ mod disk;
 mod encode;
 mod file;
 mod ledger;
+mod members;
 mod output;
 mod recorder;
 mod run;

@@ -1,14 +1,13 @@
 //! Runs a take on threads, from the devices on the bus to the finished files.
 
 use crate::clock::Clock;
-use crate::config::{ColorControls, DeviceConfig, Devices, Pick, Plan};
-use crate::device::{self, Device, EngineLibrary, Jacks};
+use crate::config::Plan;
 use crate::error::{Error, Result};
+use crate::record::members::{engine, members};
 use crate::record::output::Place;
 use crate::record::status::Status;
 use crate::record::summary;
-use crate::record::take::{Member, Recorded, Surroundings, Take};
-use crate::rig;
+use crate::record::take::{Recorded, Surroundings, Take};
 use crate::stage;
 use crate::usb::Bus;
 use genlock_formats::k4a;
@@ -52,8 +51,8 @@ pub fn run(
     stop: &AtomicBool,
     watch: &mut dyn FnMut(&Status),
 ) -> Result<Outcome> {
-    let engine = engine(plan)?;
     let members = members(plan, bus)?;
+    let engine = engine(plan, &members)?;
     let mut place = Place::create(&plan.output)?;
     let started = jiff::Timestamp::now();
     let mut threads = Threads::default();
@@ -189,65 +188,6 @@ impl Silence {
             }
         }
         None
-    }
-}
-
-/// The depth engine that the plan needs: none with depth off.
-fn engine(plan: &Plan) -> Result<Option<EngineLibrary>> {
-    if plan.config.depth.is_none() {
-        return Ok(None);
-    }
-    match (&plan.devices, &plan.depth_engine) {
-        (Devices::Emulated { .. }, None) => EngineLibrary::emulated().map(Some),
-        (_, path) => EngineLibrary::load(path.as_deref()).map(Some),
-    }
-}
-
-/// Opens the devices of the plan, gives each its role and sets its color controls.
-fn members(plan: &Plan, bus: &dyn Bus) -> Result<Vec<Member>> {
-    let mut devices = Vec::new();
-    for found in select(plan, device::find(bus)?)? {
-        devices.push(Device::open(bus, &found)?);
-    }
-    let roles = if plan.role_given || devices.len() == 1 {
-        vec![plan.config.role; devices.len()]
-    } else {
-        let jacks =
-            devices.iter_mut().map(|device| Ok((device.serial().to_owned(), device.jacks()?)));
-        rig::roles(&jacks.collect::<Result<Vec<(String, Jacks)>>>()?)?
-    };
-    let mut members = Vec::new();
-    for (mut device, role) in devices.into_iter().zip(roles) {
-        let config = DeviceConfig { role, ..plan.config.clone() };
-        config.validate()?;
-        let mut controls = ColorControls::default();
-        if config.color.is_some() {
-            device.set_controls(&config.controls)?;
-            controls = device.read_controls()?;
-        }
-        members.push(Member { device, config, controls });
-    }
-    Ok(members)
-}
-
-fn select(plan: &Plan, found: Vec<device::Found>) -> Result<Vec<device::Found>> {
-    let serials: Vec<_> = found.iter().map(|found| found.serial.clone()).collect();
-    let there = if serials.is_empty() {
-        "none is there; check power and USB, or rehearse with --emulated 1".to_owned()
-    } else {
-        format!("there are: {}", serials.join(", "))
-    };
-    let one = |device: Option<device::Found>, what: String| {
-        device.map(|device| vec![device]).ok_or_else(|| Error::Usage(format!("{what}; {there}")))
-    };
-    let mut all = found.into_iter();
-    match &plan.pick {
-        Pick::All => Ok(all.collect()),
-        Pick::Serial(serial) => {
-            let named = all.find(|found| found.serial == *serial);
-            one(named, format!("no device with serial {serial}"))
-        }
-        Pick::Index(index) => one(all.nth(*index), format!("no device number {index}")),
     }
 }
 

@@ -39,6 +39,7 @@ fn device(recorded: &Recorded) -> Device {
     let off = || "OFF".to_owned();
     Device {
         serial: recorded.device.serial().to_owned(),
+        name: recorded.name.clone(),
         file: report.filter(|report| report.bytes > 0).map(|_| file_name(recorded.device.serial())),
         role: config.role.to_string().to_lowercase(),
         color_mode: config.color.map_or_else(off, |mode| mode.to_string()),

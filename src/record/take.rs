@@ -34,6 +34,8 @@ const LANE_LOSSES: usize = 1024;
 pub struct Member {
     /// The opened device.
     pub device: Device,
+    /// What people call it.
+    pub name: Option<String>,
     /// What it is asked to do.
     pub config: DeviceConfig,
     /// Its color controls, as it has them after they were set; nothing with color off.
@@ -49,6 +51,7 @@ pub struct Take {
 
 struct Running {
     device: Device,
+    name: Option<String>,
     config: DeviceConfig,
     controls: ColorControls,
     counters: Arc<Counters>,
@@ -81,6 +84,8 @@ pub struct Stages {
 pub struct Recorded {
     /// The device, stopped.
     pub device: Device,
+    /// What people call it.
+    pub name: Option<String>,
     /// What it was asked to do.
     pub config: DeviceConfig,
     /// Its color controls in the take; nothing with color off.
@@ -126,7 +131,7 @@ impl Take {
         disk: Box<dyn Disk>,
         around: &mut Surroundings<'_>,
     ) -> Result<()> {
-        let Member { mut device, config, controls } = member;
+        let Member { mut device, name, config, controls } = member;
         let serial = device.serial().to_owned();
         let (to_recorder, frames) = lane(LANE_FRAMES);
         let (to_encoder, depth_frames) = lane(LANE_FRAMES);
@@ -151,7 +156,7 @@ impl Take {
             Arc::clone(&counters),
         );
         let started = device.start(&config, around.engine.as_ref(), outputs, buffering(&config));
-        self.members.push(Running { device, config, controls, counters, report: reported });
+        self.members.push(Running { device, name, config, controls, counters, report: reported });
         let mut sources = started?;
         sources.push(Box::new(Encoder::new(&serial, depth_frames, to_recorder, losses)));
         (around.launch)(Stages { sources, recorder: Box::new(recorder) })
@@ -206,6 +211,7 @@ impl Take {
                 Received::Nothing | Received::Closed => None,
             },
             device: member.device,
+            name: member.name,
             config: member.config,
             controls: member.controls,
         });

@@ -12,7 +12,8 @@ use crate::usb::{
     TransferKind, UsbDevice,
 };
 use genlock_emulator::{
-    Cable, Function, Kinect, Playback, Read, Received, Request as EmulatedRequest, Setup, View,
+    Cable, Faults, Function, Kinect, Playback, Read, Received, Request as EmulatedRequest, Setup,
+    View,
 };
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -42,12 +43,12 @@ impl EmulatedBus {
         Self { kinects, clock, streams: Arc::default() }
     }
 
-    /// A rig of `count` cameras in a chain of sync cables, the first being the master; one alone
-    /// has no cable. They see a scene each, or all of them the recording.
+    /// A rig of cameras in a chain of sync cables, one for each entry of `faults`, the first being
+    /// the master; one alone has no cable. They see a scene each, or all of them the recording.
     #[must_use]
-    pub fn rig(count: usize, recording: Option<&Arc<Playback>>, clock: Clock) -> Self {
-        let cable = Cable::default();
-        let kinect = |i: usize| {
+    pub fn rig(faults: &[Faults], recording: Option<&Arc<Playback>>, clock: Clock) -> Self {
+        let (cable, count) = (Cable::default(), faults.len());
+        let kinect = |(i, faults): (usize, &Faults)| {
             let recorded = recording.and_then(|playback| playback.serial.clone());
             let serial = recorded.filter(|_| i == 0).unwrap_or(format!("{:012}", i + 1));
             let mut setup = Setup::new(&serial, i as u64 + 1);
@@ -56,9 +57,10 @@ impl EmulatedBus {
             }
             setup.sync_in = (i > 0).then(|| cable.clone());
             setup.sync_out = (i + 1 < count).then(|| cable.clone());
+            setup.faults = faults.clone();
             Kinect::new(setup)
         };
-        Self::new((0..count).map(kinect).collect(), clock)
+        Self::new(faults.iter().enumerate().map(kinect).collect(), clock)
     }
 
     /// When an open stream will next have data; none while none knows.

@@ -1,14 +1,67 @@
 //! What can go wrong with a device, from a seed: the same frames are hit each time.
 
 use crate::noise::hash;
+use serde::{Deserialize, Serialize};
 
-/// How often, and when, a device misbehaves.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+/// How a device misbehaves. Times are seconds of host time since the emulated bus was made.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
 pub struct Faults {
-    seed: u64,
-    per_mille: u64,
-    /// Host time at which the device vanishes from the bus.
-    pub gone_ns: Option<u64>,
+    /// Seed of what is drawn by chance.
+    pub seed: u64,
+    /// Of a thousand frames or packets of each stream, so many are hit: dropped, short, oversized,
+    /// garbled or without their metadata.
+    pub hit_per_mille: u64,
+    /// Error of the crystal in parts per million; a positive one is fast.
+    pub clock_ppm: f64,
+    /// By how much the error of the crystal grows in a minute.
+    pub clock_drift_ppm_per_min: f64,
+    /// How much faster than nominal the camera triggers, by its own clock: 30.1 frames a second
+    /// instead of 30 are 3333.
+    pub rate_ppm: f64,
+    /// Build of the color firmware, 1.6.BUILD. Builds 102, 104, 107, 108 and 110 have the time of
+    /// their first frame after a reset (spec/users.md D); with none given, pulse k comes k periods
+    /// after the reset.
+    pub color_firmware_build: Option<u16>,
+    /// USB delivers frames up to this many microseconds late.
+    pub jitter_us: u64,
+    /// USB delivers nothing for `stall_ms` about once in this time; 0 for never.
+    pub stall_every_s: f64,
+    /// See `stall_every_s`.
+    pub stall_ms: u64,
+    /// When the cable is pulled out of sync-in; the camera then runs free.
+    pub unplugged_s: Option<f64>,
+    /// When it is put back.
+    pub replugged_s: Option<f64>,
+    /// When the device vanishes from the bus.
+    pub gone_s: Option<f64>,
+    /// When it is there again, as if just plugged in.
+    pub back_s: Option<f64>,
+    /// For how long its clock has run when host time begins; 4294.9 s are near the end of 32 bits
+    /// of microseconds.
+    pub uptime_s: f64,
+}
+
+impl Default for Faults {
+    /// A sound device that was plugged in two hours ago: its microseconds exceed 32 bits.
+    fn default() -> Self {
+        Self {
+            seed: 0,
+            hit_per_mille: 0,
+            clock_ppm: 0.0,
+            clock_drift_ppm_per_min: 0.0,
+            rate_ppm: 0.0,
+            color_firmware_build: None,
+            jitter_us: 0,
+            stall_every_s: 0.0,
+            stall_ms: 0,
+            unplugged_s: None,
+            replugged_s: None,
+            gone_s: None,
+            back_s: None,
+            uptime_s: 7200.0,
+        }
+    }
 }
 
 /// A fault of a depth frame.
@@ -38,17 +91,23 @@ pub(crate) enum ImuFault {
     LyingCount,
 }
 
+/// Nanoseconds of a time in seconds; negative times are 0.
+fn ns(seconds: f64) -> u64 {
+    // A float becomes an integer by saturating.
+    (seconds * 1e9) as u64
+}
+
 impl Faults {
     /// Of a thousand frames or packets of each stream, `per_mille` are hit, by a fault of any kind.
     #[must_use]
     pub fn seeded(seed: u64, per_mille: u64) -> Self {
-        Self { seed, per_mille, gone_ns: None }
+        Self { seed, hit_per_mille: per_mille, ..Self::default() }
     }
 
     fn pick<T: Copy>(&self, stream: u64, number: u64, kinds: &[T]) -> Option<T> {
         let chance = hash(&[self.seed, stream, number]);
         let kind = (chance >> 32) as usize % kinds.len();
-        (self.per_mille > 0 && chance % 1000 < self.per_mille).then(|| kinds[kind])
+        (self.hit_per_mille > 0 && chance % 1000 < self.hit_per_mille).then(|| kinds[kind])
     }
 
     pub(crate) fn depth(&self, number: u64) -> Option<DepthFault> {
@@ -63,5 +122,34 @@ impl Faults {
 
     pub(crate) fn imu(&self, number: u64) -> Option<ImuFault> {
         self.pick(3, number, &[ImuFault::Missing, ImuFault::Truncated, ImuFault::LyingCount])
+    }
+
+    /// Whether the device is off the bus at `now_ns`.
+    pub(crate) fn is_gone(&self, now_ns: u64) -> bool {
+        let back = self.back_s.is_some_and(|back_s| now_ns >= ns(back_s));
+        self.gone_s.is_some_and(|gone_s| now_ns >= ns(gone_s)) && !back
+    }
+
+    /// The host times between which the cable is out of sync-in.
+    pub(crate) fn unplugged_ns(&self) -> Option<(u64, u64)> {
+        Some((ns(self.unplugged_s?), self.replugged_s.map_or(u64::MAX, ns)))
+    }
+
+    /// How late USB delivers what is ready at `ready_ns`, as the `number`th of its stream.
+    pub(crate) fn delivered_ns(&self, stream: u64, number: u64, ready_ns: u64) -> u64 {
+        let jitter_ns = match self.jitter_us {
+            0 => 0,
+            most => hash(&[self.seed, stream, number, 1]) % (most * 1000),
+        };
+        let at_ns = ready_ns.saturating_add(jitter_ns);
+        let every_ns = ns(self.stall_every_s);
+        let Some(window) = at_ns.checked_div(every_ns) else {
+            return at_ns;
+        };
+        // One stall somewhere in each window; what would come within it comes at its end.
+        let long_ns = (self.stall_ms * 1_000_000).min(every_ns);
+        let from_ns = window * every_ns + hash(&[self.seed, window]) % (every_ns - long_ns + 1);
+        let stalled = (from_ns..from_ns + long_ns).contains(&at_ns);
+        if stalled { from_ns + long_ns } else { at_ns }
     }
 }

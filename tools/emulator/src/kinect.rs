@@ -27,8 +27,6 @@ pub struct Setup {
     pub sync_in: Option<Cable>,
     /// Cable in its sync-out jack.
     pub sync_out: Option<Cable>,
-    /// Error of its crystal in parts per million.
-    pub clock_ppm: i32,
     /// What goes wrong.
     pub faults: Faults,
 }
@@ -43,7 +41,6 @@ impl Setup {
             view: View::scene(seed, serial),
             sync_in: None,
             sync_out: None,
-            clock_ppm: 0,
             faults: Faults::default(),
         }
     }
@@ -135,7 +132,7 @@ impl Kinect {
     /// A camera, plugged in.
     #[must_use]
     pub fn new(setup: Setup) -> Self {
-        let clock = DeviceClock::running(setup.clock_ppm);
+        let clock = DeviceClock::running(setup.faults.clock_ppm as i32);
         Self {
             depth_descriptors: Descriptors::new(Function::Depth, &setup.serial),
             color_descriptors: Descriptors::new(Function::Color, &setup.serial),
@@ -170,7 +167,7 @@ impl Kinect {
     }
 
     fn is_gone(&self, now_ns: u64) -> bool {
-        self.setup.faults.gone_ns.is_some_and(|gone_ns| now_ns >= gone_ns)
+        self.setup.faults.is_gone(now_ns)
     }
 
     fn note(&mut self, function: Function, code: u64, data: &[u8]) {

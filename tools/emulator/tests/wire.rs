@@ -232,7 +232,7 @@ fn imu_packets_follow_each_other_without_a_gap() {
 #[test]
 fn a_device_that_is_gone_answers_nothing() {
     let mut setup = Setup::new("000000000001", 1);
-    setup.faults.gone_ns = Some(5 * MS);
+    setup.faults.gone_s = Some(0.005);
     let mut host = Host::new(setup);
     host.start_depth(4, 30);
     host.now_ns = 6 * MS;

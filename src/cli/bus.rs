@@ -18,9 +18,9 @@ pub const EMULATED_MAX: usize = 32;
 pub fn bus(devices: &Devices, clock: &Clock) -> Result<Box<dyn Bus>> {
     match devices {
         Devices::Usb => Ok(Box::new(HostBus::new()?)),
-        Devices::Emulated { count, from } => {
+        Devices::Emulated { faults, from } => {
             let recording = from.as_deref().map(playback).transpose()?;
-            Ok(Box::new(EmulatedBus::rig(*count, recording.as_ref(), clock.clone())))
+            Ok(Box::new(EmulatedBus::rig(faults, recording.as_ref(), clock.clone())))
         }
     }
 }
