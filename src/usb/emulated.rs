@@ -12,8 +12,8 @@ use crate::usb::{
     TransferKind, UsbDevice,
 };
 use genlock_emulator::{
-    Cable, Faults, Function, Kinect, Playback, Read, Received, Request as EmulatedRequest, Setup,
-    View,
+    Cable, Exposure, Faults, Function, Kinect, Playback, Read, Received,
+    Request as EmulatedRequest, Setup, View,
 };
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -74,15 +74,24 @@ impl EmulatedBus {
         streams.iter().filter_map(ready).min()
     }
 
+    /// The exposures of the camera with `serial` as they truly were.
+    #[must_use]
+    pub fn exposures(&self, serial: &str) -> Vec<Exposure> {
+        self.with(serial, |kinect| kinect.exposures().to_vec())
+    }
+
     /// Every command and control write that the camera with `serial` received.
     #[must_use]
     pub fn journal(&self, serial: &str) -> Vec<Received> {
-        let journal = |kinect: &Shared| {
+        self.with(serial, |kinect| kinect.journal().to_vec())
+    }
+
+    fn with<T: Default>(&self, serial: &str, look: impl Fn(&Kinect) -> T) -> T {
+        let found = self.kinects.iter().find_map(|kinect| {
             let kinect = lock(kinect);
-            let strings = &kinect.descriptors(Function::Depth).strings;
-            (strings[2] == serial).then(|| kinect.journal().to_vec())
-        };
-        self.kinects.iter().find_map(journal).unwrap_or_default()
+            (kinect.descriptors(Function::Depth).strings[2] == serial).then(|| look(&kinect))
+        });
+        found.unwrap_or_default()
     }
 }
 
@@ -96,8 +105,10 @@ impl Bus for EmulatedBus {
             ports: vec![1, if function == Function::Depth { 2 } else { 1 }],
             superspeed: true,
         };
+        let now_ns = self.clock.now_ns();
         let kinects = self.kinects.iter().enumerate();
         Ok(kinects
+            .filter(|(_, kinect)| lock(kinect).is_there(now_ns))
             .flat_map(|k| [Function::Depth, Function::Color].map(|function| device(k, function)))
             .collect())
     }
@@ -109,8 +120,11 @@ impl Bus for EmulatedBus {
         let (Some(kinect), Some(function)) = (kinect, function) else {
             return Err(Error::Device(format!("{}: not on the emulated bus", device.serial)));
         };
+        let plugged_in = lock(kinect).plugged_in(self.clock.now_ns());
+        let configuration = lock(kinect).descriptors(function).configuration.clone();
         Ok(Box::new(EmulatedPort {
-            configuration: lock(kinect).descriptors(function).configuration.clone(),
+            plugged_in,
+            configuration,
             kinect: Arc::clone(kinect),
             function,
             clock: self.clock.clone(),
@@ -125,6 +139,8 @@ impl Bus for EmulatedBus {
 
 struct EmulatedPort {
     kinect: Shared,
+    /// How often the device had been plugged in when it was opened.
+    plugged_in: u32,
     function: Function,
     configuration: Vec<u8>,
     clock: Clock,
@@ -134,6 +150,23 @@ struct EmulatedPort {
 fn emulated(request: Request) -> EmulatedRequest {
     let Request { kind, request, value, index } = request;
     EmulatedRequest { kind, request, value, index }
+}
+
+impl EmulatedPort {
+    /// The device, and the time; gone when it has left the bus since it was opened.
+    fn kinect(&self) -> Answer<(MutexGuard<'_, Kinect>, u64)> {
+        same_kinect(&self.kinect, self.plugged_in, self.clock.now_ns())
+    }
+}
+
+fn same_kinect(
+    kinect: &Shared,
+    plugged_in: u32,
+    now_ns: u64,
+) -> Answer<(MutexGuard<'_, Kinect>, u64)> {
+    let mut kinect = lock(kinect);
+    let same = kinect.is_there(now_ns) && kinect.plugged_in(now_ns) == plugged_in;
+    if same { Ok((kinect, now_ns)) } else { Err(Fault::Gone) }
 }
 
 impl Port for EmulatedPort {
@@ -151,27 +184,26 @@ impl Port for EmulatedPort {
     }
 
     fn control_in(&mut self, request: Request, into: &mut [u8]) -> Answer<usize> {
-        let now_ns = self.clock.now_ns();
-        let answer = lock(&self.kinect).control_in(self.function, emulated(request), into, now_ns);
+        let (mut kinect, now_ns) = self.kinect()?;
+        let answer = kinect.control_in(self.function, emulated(request), into, now_ns);
         answer.map_err(|_| Fault::Stall)
     }
 
     fn control_out(&mut self, request: Request, data: &[u8]) -> Answer<()> {
-        let now_ns = self.clock.now_ns();
-        let answer = lock(&self.kinect).control_out(self.function, emulated(request), data, now_ns);
+        let (mut kinect, now_ns) = self.kinect()?;
+        let answer = kinect.control_out(self.function, emulated(request), data, now_ns);
         answer.map_err(|_| Fault::Stall)
     }
 
     fn bulk_out(&mut self, endpoint: u8, data: &[u8]) -> Answer<()> {
-        let now_ns = self.clock.now_ns();
-        let answer = lock(&self.kinect).bulk_out(self.function, endpoint, data, now_ns);
-        answer.map_err(|_| Fault::Stall)
+        let (mut kinect, now_ns) = self.kinect()?;
+        kinect.bulk_out(self.function, endpoint, data, now_ns).map_err(|_| Fault::Stall)
     }
 
     fn bulk_in(&mut self, endpoint: u8, into: &mut [u8]) -> Answer<usize> {
-        let now_ns = self.clock.now_ns();
+        let (mut kinect, now_ns) = self.kinect()?;
         // An emulated device answers commands at once, so what is not there will not come.
-        match lock(&self.kinect).bulk_in(self.function, endpoint, into, now_ns) {
+        match kinect.bulk_in(self.function, endpoint, into, now_ns) {
             Read::Done(bytes) => Ok(bytes),
             Read::Pending => Err(Fault::Timeout),
             Read::Stall => Err(Fault::Stall),
@@ -185,6 +217,7 @@ impl Port for EmulatedPort {
         lock(&self.streams).push(key);
         Ok(Box::new(EmulatedStream {
             kinect: Arc::clone(&self.kinect),
+            plugged_in: self.plugged_in,
             function: self.function,
             endpoint,
             discard: vec![0; pool.buf_bytes()],
@@ -198,6 +231,7 @@ impl Port for EmulatedPort {
 
 struct EmulatedStream {
     kinect: Shared,
+    plugged_in: u32,
     function: Function,
     endpoint: StreamEndpoint,
     pool: Pool,
@@ -212,7 +246,9 @@ impl EmulatedStream {
     /// Reads once into `into`; gives the transfer's packets and what came of it.
     fn read(&self, into: &mut [u8]) -> (Packets, Read) {
         let (now_ns, address) = (self.clock.now_ns(), self.endpoint.address);
-        let mut kinect = lock(&self.kinect);
+        let Ok((mut kinect, _)) = same_kinect(&self.kinect, self.plugged_in, now_ns) else {
+            return (Packets::default(), Read::Gone);
+        };
         match self.endpoint.kind {
             TransferKind::Bulk => {
                 (Packets::default(), kinect.bulk_in(self.function, address, into, now_ns))

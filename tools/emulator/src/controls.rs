@@ -45,6 +45,9 @@ const CONTROLS: [Control; 11] = [
     pu(0x05, 1, [1, 2, 1], 2),
 ];
 
+/// Frames until the automatic exposure and white balance have settled.
+const SETTLED_AFTER: u64 = 20;
+
 /// UVC requests.
 pub(crate) const SET_CUR: u8 = 0x01;
 pub(crate) const GET_CUR: u8 = 0x81;
@@ -126,8 +129,10 @@ impl Controls {
         Ok(())
     }
 
-    /// Exposure is limited to the largest of the table's times within the frame period.
-    pub fn effective(&self, period_us: u64) -> Effective {
+    /// What frame `number` was taken with. Exposure is limited to the largest of the table's times
+    /// within the frame period. The automatics begin bright and yellow and have found what the
+    /// scene of `seed` asks for after a while.
+    pub fn effective(&self, period_us: u64, number: u64, seed: u64) -> Effective {
         let table: &[u64] = if self.0[POWERLINE] == 1 {
             &[500, 1250, 2500, 10_000, 20_000, 30_000, 40_000, 50_000, 60_000, 80_000, 100_000]
         } else {
@@ -136,9 +141,17 @@ impl Controls {
         // The longest entry may exceed the period by less than rounding: 33330 at 33333.
         let limit = table.iter().rev().find(|us| **us <= period_us).copied().unwrap_or(500);
         let manual = self.0[EXPOSURE_MODE] == 1;
-        let asked_us = if manual { u64::from(self.0[EXPOSURE].unsigned_abs()) * 100 } else { 8330 };
-        let white_balance =
-            if self.0[WHITE_BALANCE_AUTO] == 1 { 4600 } else { self.0[WHITE_BALANCE] };
+        let settled = number > SETTLED_AFTER;
+        let asked_us = match (manual, settled) {
+            (true, _) => u64::from(self.0[EXPOSURE].unsigned_abs()) * 100,
+            (false, false) => limit,
+            (false, true) => table[2 + seed as usize % 3],
+        };
+        let white_balance = match (self.0[WHITE_BALANCE_AUTO], settled) {
+            (1, false) => 2800,
+            (1, true) => 4000 + (seed % 20) as i32 * 100,
+            _ => self.0[WHITE_BALANCE],
+        };
         Effective {
             exposure_100ns: asked_us.min(limit) * 10,
             iso: 100 + self.0[GAIN].unsigned_abs() * 4,
@@ -178,7 +191,7 @@ mod tests {
         let mut controls = Controls::default();
         controls.set(request(&CONTROLS[EXPOSURE_MODE], SET_CUR), &[1]).expect("manual");
         controls.set(request(&CONTROLS[EXPOSURE], SET_CUR), &[0xE8, 3, 0, 0]).expect("100 ms");
-        assert_eq!(controls.effective(33_333).exposure_100ns, 333_300);
-        assert_eq!(controls.effective(200_000).exposure_100ns, 1_000_000);
+        assert_eq!(controls.effective(33_333, 1, 0).exposure_100ns, 333_300);
+        assert_eq!(controls.effective(200_000, 1, 0).exposure_100ns, 1_000_000);
     }
 }

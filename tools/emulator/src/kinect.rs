@@ -8,7 +8,7 @@ use crate::imu::{self, SAMPLES};
 use crate::mcu::{Replies, Request as McuRequest, Status};
 use crate::noise::hash;
 use crate::raw::{SensorMode, Trailer};
-use crate::timing::{Cable, DeviceClock, Pulses, Queue};
+use crate::timing::{Cable, Delivery, DeviceClock, Pulses, Queue, Trigger};
 use crate::usb::{Read, Received, Request, Stall};
 use crate::uvc::{FrameFacts, Negotiation, Position};
 use crate::view::View;
@@ -29,6 +29,21 @@ pub struct Setup {
     pub sync_out: Option<Cable>,
     /// What goes wrong.
     pub faults: Faults,
+    /// How many exposures are remembered for [`Kinect::exposures`].
+    pub exposures_max: usize,
+}
+
+/// One exposure of a camera, as it truly was.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Exposure {
+    /// Whether the depth camera made it; else the color camera.
+    pub depth: bool,
+    /// The pulse that it answers, counted from 1 since the pulses began.
+    pub pulse: u64,
+    /// Host time of its centre.
+    pub host_ns: u64,
+    /// The stamp on its frame, in ticks.
+    pub ticks: u64,
 }
 
 impl Setup {
@@ -42,6 +57,7 @@ impl Setup {
             sync_in: None,
             sync_out: None,
             faults: Faults::default(),
+            exposures_max: 0,
         }
     }
 }
@@ -66,8 +82,13 @@ const IMU_RESET_NS: u64 = 300_000_000;
 /// Requests that the journal keeps.
 const JOURNAL_MAX: usize = 10_000;
 
-/// Stamps vary by this many ticks from frame to frame: 33 us.
-const JITTER_TICKS: u64 = 4;
+/// Exposures vary by this much from frame to frame; Microsoft's tests allow 110 us
+/// (usb-protocol.md 9.4).
+const JITTER_NS: u64 = 33_000;
+
+/// Streams, as the draws of chance tell them apart.
+const COLOR_STREAM: u64 = 0;
+const DEPTH_STREAM: u64 = 1;
 
 /// One camera.
 #[derive(Debug)]
@@ -86,6 +107,9 @@ pub struct Kinect {
     color: Color,
     imu: Option<Imu>,
     journal: Vec<Received>,
+    exposures: Vec<Exposure>,
+    /// Whether it has been off the bus and is back.
+    replaced: bool,
     /// A firmware package on its way: its request, and the bytes that are still to come.
     download: Option<(Vec<u8>, usize)>,
 }
@@ -132,7 +156,7 @@ impl Kinect {
     /// A camera, plugged in.
     #[must_use]
     pub fn new(setup: Setup) -> Self {
-        let clock = DeviceClock::running(setup.faults.clock_ppm as i32);
+        let clock = DeviceClock::running(&setup.faults);
         Self {
             depth_descriptors: Descriptors::new(Function::Depth, &setup.serial),
             color_descriptors: Descriptors::new(Function::Color, &setup.serial),
@@ -147,6 +171,8 @@ impl Kinect {
             color: Color::default(),
             imu: None,
             journal: Vec::new(),
+            exposures: Vec::new(),
+            replaced: false,
             download: None,
         }
     }
@@ -164,6 +190,29 @@ impl Kinect {
     #[must_use]
     pub fn journal(&self) -> &[Received] {
         &self.journal
+    }
+
+    /// The first exposures whose frames the host began to read, up to [`Setup::exposures_max`].
+    #[must_use]
+    pub fn exposures(&self) -> &[Exposure] {
+        &self.exposures
+    }
+
+    /// How often the device has been plugged in by `now_ns`: whoever opened it before must open it
+    /// again.
+    pub fn plugged_in(&mut self, now_ns: u64) -> u32 {
+        let back = self.setup.faults.is_back(now_ns);
+        if back && !self.replaced {
+            self.power_cycle(now_ns);
+            self.replaced = true;
+        }
+        1 + u32::from(back)
+    }
+
+    /// Whether it is on the bus.
+    #[must_use]
+    pub fn is_there(&self, now_ns: u64) -> bool {
+        !self.is_gone(now_ns)
     }
 
     fn is_gone(&self, now_ns: u64) -> bool {
@@ -269,11 +318,11 @@ impl Kinect {
         if !self.setup.view.prepare_color(mode) {
             return Err(Stall);
         }
-        let pulses = Pulses { start_ns: now_ns, rate, stop_ns: None };
+        let pulses = Pulses::new(now_ns, rate, self.clock, &self.setup.faults);
         self.color.streaming = Some((mode, pulses));
         self.color.position = Position::default();
         if self.sync.role != Role::Subordinate {
-            self.reset_clocks(now_ns);
+            self.reset_clocks(&pulses);
         }
         if self.sync.role == Role::Master
             && let Some(cable) = &self.setup.sync_out
@@ -290,32 +339,49 @@ impl Kinect {
         if self.sync.role == Role::Master
             && let Some(cable) = &self.setup.sync_out
         {
-            cable.carry(Some(Pulses { stop_ns: Some(now_ns), ..pulses }));
+            cable.carry(Some(pulses.stopped(now_ns)));
         }
     }
 
-    fn reset_clocks(&mut self, at_ns: u64) {
+    /// Pulses begin: the clock is set so that the first frame has the stamp of the firmware.
+    fn reset_clocks(&mut self, pulses: &Pulses) {
+        let first_us = self.setup.faults.first_stamp_us();
+        let base_ticks = first_us.map_or(0, |first_us| {
+            (first_us * 9 / 100) as i64 - (90_000 / u64::from(pulses.rate.fps())) as i64
+        });
         self.clock_before = self.clock;
-        self.clock = self.clock.reset(at_ns);
-        self.reset_ns = Some(at_ns);
+        self.clock = self.clock.reset(pulses.start_ns, base_ticks);
+        self.reset_ns = Some(pulses.start_ns);
+    }
+
+    /// Whether the cable in sync-in is there, and plugged in at `at_ns`.
+    fn has_cable(&self, at_ns: u64) -> bool {
+        let out = self.setup.faults.unplugged_ns();
+        self.setup.sync_in.is_some()
+            && !out.is_some_and(|(from_ns, until_ns)| (from_ns..until_ns).contains(&at_ns))
     }
 
     /// What triggers exposures now: the master's pulses, the color camera's own, or none.
-    fn leading(&mut self) -> Option<Pulses> {
+    fn leading(&mut self) -> Option<Trigger> {
+        let color = self.color.streaming.map(|(_, pulses)| pulses);
         if self.sync.role != Role::Subordinate {
-            return self.color.streaming.map(|(_, pulses)| pulses);
+            return color.map(Trigger::new);
         }
         let pulses = self.setup.sync_in.as_ref()?.pulses()?;
-        // Pulses that ended before anything of ours began belong to a take of before.
-        let color = self.color.streaming.map(|(_, pulses)| pulses);
         let begun_ns = [color, self.depth.streaming].iter().flatten().map(|own| own.start_ns).min();
+        // Pulses that ended before anything of ours began belong to a take of before.
         if pulses.stop_ns.is_some_and(|stop_ns| Some(stop_ns) < begun_ns) {
             return None;
         }
-        if self.reset_ns != Some(pulses.start_ns) {
-            self.reset_clocks(pulses.start_ns);
+        // Who comes late, or has no cable, does not see the pulses begin: its clock goes on.
+        let sees = begun_ns.is_some_and(|begun_ns| begun_ns <= pulses.start_ns);
+        if sees && self.has_cable(pulses.start_ns) && self.reset_ns != Some(pulses.start_ns) {
+            self.reset_clocks(&pulses);
         }
-        Some(pulses)
+        Some(match self.setup.faults.unplugged_ns() {
+            Some(out) => Trigger::interrupted(pulses, out, self.clock, &self.setup.faults),
+            None => Trigger::new(pulses),
+        })
     }
 
     /// From a pulse to this camera's exposure, in nanoseconds.
@@ -328,11 +394,29 @@ impl Kinect {
         ticks_to_ns(subordinate + depth_delay)
     }
 
-    /// The stamp of the exposure that pulse `k` triggers; never 0.
-    fn stamp(&self, pulses: &Pulses, k: u64, depth: bool) -> u64 {
-        let exposed_ns = pulses.at_ns(k).saturating_add_signed(self.delay_ns(depth));
-        let jitter = hash(&[self.setup.seed, u64::from(depth), k]) % JITTER_TICKS;
-        (self.clock.ticks(exposed_ns) + jitter).max(1)
+    /// The exposure that pulse `k` triggers; its stamp is never 0.
+    fn expose(&mut self, trigger: &Trigger, k: u64, depth: bool) -> Exposure {
+        let jitter_ns = hash(&[self.setup.seed, u64::from(depth), k]) % JITTER_NS;
+        let centre_ns = trigger.at_ns(k).saturating_add_signed(self.delay_ns(depth));
+        let host_ns = centre_ns + jitter_ns;
+        let ticks = self.clock.ticks(host_ns).max(1);
+        Exposure { depth, pulse: k, host_ns, ticks }
+    }
+
+    fn remember(&mut self, exposure: Exposure) {
+        if self.exposures.len() < self.setup.exposures_max {
+            self.exposures.push(exposure);
+        }
+    }
+
+    /// How frames of a stream reach the host.
+    fn delivery(&self, depth: bool) -> Delivery<'_> {
+        let (stream, latency_ns) = match depth {
+            true => (DEPTH_STREAM, DEPTH_LATENCY_NS),
+            false => (COLOR_STREAM, COLOR_LATENCY_NS),
+        };
+        let delay_ns = self.delay_ns(depth) + latency_ns;
+        Delivery { delay_ns, stream, faults: &self.setup.faults }
     }
 
     /// A bulk transfer to the device: a command.
@@ -416,7 +500,8 @@ impl Kinect {
             0xEF | 0xF0 => {}
             0xF1 => match (self.depth.started, self.depth.rate) {
                 (true, Some(rate)) => {
-                    self.depth.streaming = Some(Pulses { start_ns: now_ns, rate, stop_ns: None });
+                    let own = Pulses::new(now_ns, rate, self.clock, &self.setup.faults);
+                    self.depth.streaming = Some(own);
                 }
                 _ => return Err(Status::WrongCommandState),
             },
@@ -429,7 +514,7 @@ impl Kinect {
             }
             0x111 => return Ok(self.setup.view.calibration().to_vec()),
             0x115 => return Ok(self.setup.serial.clone().into_bytes()),
-            0x201 => return Ok(VERSIONS.to_vec()),
+            0x201 => return Ok(self.versions().to_vec()),
             // No update is under way: every component says that it succeeded.
             0x203 => return Ok([0xFF, 0xC3].repeat(4)),
             _ => return Err(Status::NotImplemented),
@@ -445,9 +530,8 @@ impl Kinect {
             0x8000_0003 => self.imu = Some(Imu { start_ns: now_ns, next_packet: 0 }),
             0x8000_0004 => self.imu = None,
             0x8000_0006 => {
-                let jacks = [&self.setup.sync_in, &self.setup.sync_out];
-                let plugged = jacks.map(|cable| u8::from(cable.is_some()));
-                return Ok(vec![plugged[0] | plugged[1] << 1]);
+                let (sync_in, sync_out) = (self.has_cable(now_ns), self.setup.sync_out.is_some());
+                return Ok(vec![u8::from(sync_in) | u8::from(sync_out) << 1]);
             }
             _ => return Err(Status::NotImplemented),
         }
@@ -457,7 +541,16 @@ impl Kinect {
     fn power_cycle(&mut self, now_ns: u64) {
         self.stop_color(now_ns);
         let journal = std::mem::take(&mut self.journal);
-        *self = Self { journal, ..Self::new(self.setup.clone()) };
+        let exposures = std::mem::take(&mut self.exposures);
+        *self = Self { journal, exposures, ..Self::new(self.setup.clone()) };
+    }
+
+    fn versions(&self) -> [u8; 18] {
+        let mut versions = VERSIONS;
+        if let Some(build) = self.setup.faults.color_firmware_build {
+            versions[2..4].copy_from_slice(&build.to_le_bytes());
+        }
+        versions
     }
 
     /// A bulk transfer from the device: a command's data or response, a depth frame, an IMU packet.
@@ -490,23 +583,27 @@ impl Kinect {
         }
     }
 
-    /// The pulses that trigger depth exposures.
-    fn depth_pulses(&mut self) -> Option<Pulses> {
+    /// What triggers depth exposures.
+    fn depth_trigger(&mut self) -> Option<Trigger> {
         let own = self.depth.streaming?;
-        let free_running = self.sync.role != Role::Subordinate;
-        self.leading().or(free_running.then_some(own))
+        let alone = self.sync.role != Role::Subordinate;
+        self.leading().or(alone.then_some(Trigger::new(own)))
     }
 
     fn depth_frame(&mut self, into: &mut [u8], now_ns: u64) -> Read {
-        let delay_ns = self.delay_ns(true) + DEPTH_LATENCY_NS;
         loop {
-            let (Some(pulses), Some(mode)) = (self.depth_pulses(), self.depth.mode) else {
+            let (Some(trigger), Some(mode)) = (self.depth_trigger(), self.depth.mode) else {
                 return Read::Pending;
             };
-            let Some(k) = self.depth.queue.ready(&pulses, delay_ns, now_ns) else {
+            let mut queue = self.depth.queue;
+            let ready = queue.ready(&trigger, self.delivery(true), now_ns);
+            self.depth.queue = queue;
+            let Some(k) = ready else {
                 return Read::Pending;
             };
             self.depth.queue.next = k + 1;
+            let exposure = self.expose(&trigger, k, true);
+            self.remember(exposure);
             let fault = self.setup.faults.depth(k);
             let bytes = mode.frame_bytes();
             if fault == Some(DepthFault::Missing) {
@@ -516,7 +613,7 @@ impl Kinect {
                 return Read::Overflow;
             }
             let trailer = Trailer {
-                exposure_ticks: self.stamp(&pulses, k, true),
+                exposure_ticks: exposure.ticks,
                 sof_ticks: self.clock.ticks(now_ns),
                 sensor_c: 32.5,
                 laser_c: [31.0, 30.5],
@@ -593,29 +690,31 @@ impl Kinect {
         {
             return Read::Stall;
         }
-        let delay_ns = self.delay_ns(false) + COLOR_LATENCY_NS;
-        let pulses = loop {
-            let (Some(pulses), Some(_)) = (self.leading(), self.color.streaming) else {
+        let trigger = loop {
+            let (Some(trigger), Some(_)) = (self.leading(), self.color.streaming) else {
                 return Read::Pending;
             };
-            let before = self.color.queue.next;
-            let Some(k) = self.color.queue.ready(&pulses, delay_ns, now_ns) else {
+            let mut queue = self.color.queue;
+            let before = queue.next;
+            let ready = queue.ready(&trigger, self.delivery(false), now_ns);
+            self.color.queue = queue;
+            let Some(k) = ready else {
                 return Read::Pending;
             };
             if k != before {
                 self.color.position.sent = 0;
             }
             if self.setup.faults.color(k) != Some(ColorFault::Missing) {
-                break pulses;
+                break trigger;
             }
             self.color.queue.next = k + 1;
         };
-        Read::Done(self.color_packets(&pulses, into, packet_bytes, lens, now_ns))
+        Read::Done(self.color_packets(&trigger, into, packet_bytes, lens, now_ns))
     }
 
     fn color_packets(
         &mut self,
-        pulses: &Pulses,
+        trigger: &Trigger,
         into: &mut [u8],
         packet_bytes: usize,
         lens: &mut [Option<u32>],
@@ -623,10 +722,15 @@ impl Kinect {
     ) -> usize {
         let k = self.color.queue.next;
         let fault = self.setup.faults.color(k);
+        let exposure = self.expose(trigger, k, false);
+        if self.color.position.sent == 0 {
+            self.remember(exposure);
+        }
+        let period_us = trigger.pulses.rate.period_us();
         let facts = FrameFacts {
-            pts_ticks: self.stamp(pulses, k, false),
+            pts_ticks: exposure.ticks,
             sof_ticks: self.clock.ticks(now_ns),
-            effective: self.color.controls.effective(pulses.rate.period_us()),
+            effective: self.color.controls.effective(period_us, k, self.setup.seed),
         };
         let image = self.setup.view.color(k);
         let mut count = 0;
@@ -656,15 +760,17 @@ impl Kinect {
             (Function::Depth, 0x81) => self.depth_replies.is_ready().then_some(now_ns),
             (Function::Color, 0x83) => self.color_replies.is_ready().then_some(now_ns),
             (Function::Depth, 0x83) => {
-                let delay_ns = self.delay_ns(true) + DEPTH_LATENCY_NS;
-                let pulses = self.depth_pulses()?;
-                self.depth.queue.ready_at(&pulses, delay_ns)
+                let (trigger, mut queue) = (self.depth_trigger()?, self.depth.queue);
+                let at = queue.ready_at(&trigger, self.delivery(true));
+                self.depth.queue = queue;
+                at
             }
             (Function::Color, 0x81) => {
-                let delay_ns = self.delay_ns(false) + COLOR_LATENCY_NS;
                 self.color.streaming?;
-                let pulses = self.leading()?;
-                self.color.queue.ready_at(&pulses, delay_ns)
+                let (trigger, mut queue) = (self.leading()?, self.color.queue);
+                let at = queue.ready_at(&trigger, self.delivery(false));
+                self.color.queue = queue;
+                at
             }
             (Function::Color, 0x82) => {
                 self.imu.as_ref().map(|imu| packet_ready_ns(imu, imu.next_packet))

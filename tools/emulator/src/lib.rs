@@ -22,7 +22,7 @@ mod view;
 
 pub use descriptors::{Descriptors, Function};
 pub use faults::Faults;
-pub use kinect::{Kinect, Setup};
+pub use kinect::{Exposure, Kinect, Setup};
 pub use playback::Playback;
 pub use timing::Cable;
 pub use usb::{Read, Received, Request, Stall};

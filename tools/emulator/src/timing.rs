@@ -1,66 +1,178 @@
 //! Time in a camera: its clock, the pulses that trigger exposures, and the cable that carries them.
 
+use crate::faults::Faults;
 use genlock_formats::k4a::Rate;
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// A device's 90 kHz clock, with the error of its crystal.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub struct DeviceClock {
-    ppm: i32,
+    ppm: f64,
+    /// By how much `ppm` grows in a second.
+    drift_ppm: f64,
     since_ns: u64,
-    base_ticks: u64,
+    base_ticks: i64,
 }
 
 impl DeviceClock {
-    /// A clock that has run for two hours when host time begins: as in a camera that was plugged in
-    /// earlier. Its microseconds exceed 32 bits.
+    /// A clock that has run for a while when host time begins: as in a camera that was plugged in
+    /// earlier.
     #[must_use]
-    pub fn running(ppm: i32) -> Self {
-        Self { ppm, since_ns: 0, base_ticks: 90_000 * 7200 }
+    pub fn running(faults: &Faults) -> Self {
+        Self {
+            ppm: faults.clock_ppm,
+            drift_ppm: faults.clock_drift_ppm_per_min / 60.0,
+            since_ns: 0,
+            base_ticks: (faults.uptime_s * 90_000.0) as i64,
+        }
     }
 
-    /// The clock, set to zero at `at_ns`.
+    /// The clock, set to `ticks` at `at_ns`.
     #[must_use]
-    pub fn reset(self, at_ns: u64) -> Self {
-        Self { since_ns: at_ns, base_ticks: 0, ..self }
+    pub fn reset(self, at_ns: u64, ticks: i64) -> Self {
+        Self { since_ns: at_ns, base_ticks: ticks, ..self }
     }
 
-    /// Ticks at host time `at_ns`.
+    /// Ticks at host time `at_ns`; never negative.
     #[must_use]
     pub fn ticks(&self, at_ns: u64) -> u64 {
-        let elapsed = u128::from(at_ns.saturating_sub(self.since_ns));
-        let speed = (1_000_000 + i128::from(self.ppm)).max(0) as u128;
-        self.base_ticks + (elapsed * 9 * speed / (100_000 * 1_000_000)) as u64
+        let counted_ns = self.counts(at_ns.saturating_sub(self.since_ns) as f64);
+        // What a float makes of a whole tick is a whole tick.
+        let ticks = (counted_ns * 9.0 / 100_000.0 + 1e-6).floor() as i64;
+        self.base_ticks.saturating_add(ticks).max(0) as u64
+    }
+
+    /// Nanoseconds by its own count while `elapsed_ns` pass.
+    fn counts(&self, elapsed_ns: f64) -> f64 {
+        let error_ppm = self.ppm + self.drift_ppm * elapsed_ns / 2e9;
+        elapsed_ns * (1.0 + error_ppm / 1e6)
+    }
+
+    /// The nanoseconds that pass while it counts `counted_ns`.
+    fn passes(&self, counted_ns: f64) -> f64 {
+        // Each round takes what the last one was off: the error falls by a factor of thousands.
+        let mut elapsed_ns = counted_ns;
+        for _ in 0..4 {
+            elapsed_ns += counted_ns - self.counts(elapsed_ns);
+        }
+        elapsed_ns
     }
 }
 
-/// The pulses that trigger exposures: pulse k, counted from 1, comes k periods after the start.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// The pulses that trigger exposures: pulse k, counted from 1, comes k periods after the start, by
+/// the clock of the camera that gives them.
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Pulses {
     /// Host time of the start.
     pub start_ns: u64,
     /// Pulses per second.
     pub rate: Rate,
     /// When they ended, if they have.
-    pub stop_ns: Option<u64>,
+    pub(crate) stop_ns: Option<u64>,
+    period_ns: f64,
+    clock: DeviceClock,
 }
 
 impl Pulses {
+    /// Pulses from `start_ns` on, by `clock` and with the error of rate that `faults` ask for.
+    #[must_use]
+    pub fn new(start_ns: u64, rate: Rate, clock: DeviceClock, faults: &Faults) -> Self {
+        let period_ns = 1e9 / f64::from(rate.fps()) / (1.0 + faults.rate_ppm / 1e6);
+        Self { start_ns, rate, stop_ns: None, period_ns, clock }
+    }
+
+    /// The same pulses, ended at `now_ns`.
+    #[must_use]
+    pub fn stopped(self, now_ns: u64) -> Self {
+        Self { stop_ns: Some(now_ns), ..self }
+    }
+
     /// Host time of pulse `k`.
     #[must_use]
     pub fn at_ns(&self, k: u64) -> u64 {
-        let fps = u128::from(self.rate.fps());
-        self.start_ns.saturating_add((u128::from(k) * 1_000_000_000 / fps) as u64)
+        let counted_ns = k as f64 * self.period_ns;
+        // Rounded up: at that nanosecond the clock shows the whole period.
+        let elapsed_ns = (self.clock.passes(counted_ns) - 1e-3).ceil();
+        self.start_ns.saturating_add(elapsed_ns as u64)
     }
 
     /// The last pulse at or before `now_ns`, and not after the stop; 0 before the first.
     #[must_use]
     pub fn last(&self, now_ns: u64) -> u64 {
         let end_ns = self.stop_ns.map_or(now_ns, |stop| stop.min(now_ns));
-        let elapsed = u128::from(end_ns.saturating_sub(self.start_ns));
-        let k = (elapsed * u128::from(self.rate.fps()) / 1_000_000_000) as u64;
-        // The division above and the one in `at_ns` round on their own.
-        if self.at_ns(k + 1) <= end_ns { k + 1 } else { k }
+        let elapsed_ns = end_ns.saturating_sub(self.start_ns) as f64;
+        let about = (self.clock.counts(elapsed_ns) / self.period_ns) as u64;
+        last_of(about, end_ns, |k| self.at_ns(k))
+    }
+}
+
+/// The last of a growing sequence at or before `end_ns`, looked for from `about` on; 0 where the
+/// first is later.
+fn last_of(about: u64, end_ns: u64, at_ns: impl Fn(u64) -> u64) -> u64 {
+    let mut k = about;
+    while k > 0 && at_ns(k) > end_ns {
+        k -= 1;
+    }
+    while at_ns(k + 1) <= end_ns {
+        k += 1;
+    }
+    k
+}
+
+/// What triggers a camera: pulses, and for as long as its cable is out, itself.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Trigger {
+    pub pulses: Pulses,
+    free: Option<FreeRun>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct FreeRun {
+    /// Runs free after this pulse, the last that it got.
+    after: u64,
+    /// The first pulse that it gets again.
+    until: u64,
+    own: Pulses,
+}
+
+impl Trigger {
+    /// Pulses that always arrive.
+    pub fn new(pulses: Pulses) -> Self {
+        Self { pulses, free: None }
+    }
+
+    /// Pulses that do not arrive between two host times; the camera then runs by its own `clock`.
+    pub fn interrupted(
+        pulses: Pulses,
+        (from_ns, until_ns): (u64, u64),
+        clock: DeviceClock,
+        faults: &Faults,
+    ) -> Self {
+        let after = pulses.last(from_ns);
+        let own = Pulses::new(pulses.at_ns(after), pulses.rate, clock, faults);
+        let until = if until_ns == u64::MAX { u64::MAX } else { pulses.last(until_ns) + 1 };
+        // Before the first pulse there is nothing to go on from.
+        let free = (after > 0 && until > after + 1).then_some(FreeRun { after, until, own });
+        Self { pulses, free }
+    }
+
+    /// Host time of exposure `k`, which answers pulse `k`.
+    pub fn at_ns(&self, k: u64) -> u64 {
+        match self.free {
+            Some(free) if free.after < k && k < free.until => free.own.at_ns(k - free.after),
+            _ => self.pulses.at_ns(k),
+        }
+    }
+
+    /// The last exposure at or before `now_ns`.
+    pub fn last(&self, now_ns: u64) -> u64 {
+        match self.free {
+            None => self.pulses.last(now_ns),
+            Some(_) => {
+                let end_ns = self.pulses.stop_ns.map_or(now_ns, |stop| stop.min(now_ns));
+                last_of(self.pulses.last(now_ns), end_ns, |k| self.at_ns(k))
+            }
+        }
     }
 }
 
@@ -94,26 +206,43 @@ pub(crate) struct Queue {
 /// keeps queued.
 const HELD_MAX: u64 = 8;
 
+/// When a frame is there for the host: how long after its pulse it is ready, and how late USB may
+/// deliver it.
+#[derive(Clone, Copy)]
+pub(crate) struct Delivery<'f> {
+    pub delay_ns: i64,
+    pub stream: u64,
+    pub faults: &'f Faults,
+}
+
+impl Delivery<'_> {
+    fn at_ns(&self, trigger: &Trigger, k: u64) -> u64 {
+        let ready_ns = trigger.at_ns(k).saturating_add_signed(self.delay_ns);
+        self.faults.delivered_ns(self.stream, k, ready_ns)
+    }
+}
+
 impl Queue {
-    /// The next frame, once it is there. Pulse k's frame is there `delay_ns` after the pulse.
-    pub fn ready(&mut self, pulses: &Pulses, delay_ns: i64, now_ns: u64) -> Option<u64> {
-        self.follow(pulses);
-        let newest = pulses.last(now_ns.saturating_add_signed(-delay_ns));
+    /// The next frame, once it is there.
+    pub fn ready(&mut self, trigger: &Trigger, how: Delivery<'_>, now_ns: u64) -> Option<u64> {
+        self.follow(trigger);
+        let newest = trigger.last(now_ns.saturating_add_signed(-how.delay_ns));
         self.next = self.next.max((newest + 1).saturating_sub(HELD_MAX));
-        (self.next <= newest).then_some(self.next)
+        let there = self.next <= newest && how.at_ns(trigger, self.next) <= now_ns;
+        there.then_some(self.next)
     }
 
     /// When the next frame will be there; none after the last.
-    pub fn ready_at(&mut self, pulses: &Pulses, delay_ns: i64) -> Option<u64> {
-        self.follow(pulses);
-        let pulse_ns = pulses.at_ns(self.next);
-        let ended = pulses.stop_ns.is_some_and(|stop_ns| pulse_ns > stop_ns);
-        (!ended).then(|| pulse_ns.saturating_add_signed(delay_ns))
+    pub fn ready_at(&mut self, trigger: &Trigger, how: Delivery<'_>) -> Option<u64> {
+        self.follow(trigger);
+        let exposed_ns = trigger.at_ns(self.next);
+        let ended = trigger.pulses.stop_ns.is_some_and(|stop_ns| exposed_ns > stop_ns);
+        (!ended).then(|| how.at_ns(trigger, self.next))
     }
 
-    fn follow(&mut self, pulses: &Pulses) {
-        if self.start_ns != pulses.start_ns || self.next == 0 {
-            *self = Self { start_ns: pulses.start_ns, next: 1 };
+    fn follow(&mut self, trigger: &Trigger) {
+        if self.start_ns != trigger.pulses.start_ns || self.next == 0 {
+            *self = Self { start_ns: trigger.pulses.start_ns, next: 1 };
         }
     }
 }
@@ -122,29 +251,66 @@ impl Queue {
 mod tests {
     use super::*;
 
+    fn clock(ppm: f64, drift: f64) -> DeviceClock {
+        let faults = Faults { clock_ppm: ppm, clock_drift_ppm_per_min: drift, ..Faults::default() };
+        DeviceClock::running(&faults).reset(0, 0)
+    }
+
+    fn pulses(rate: Rate, ppm: f64) -> Pulses {
+        Pulses::new(0, rate, clock(ppm, 0.0), &Faults::default())
+    }
+
     #[test]
     fn a_clock_counts_90000_in_a_second_give_or_take_its_error() {
-        let clock = DeviceClock::running(0).reset(5);
-        assert_eq!(clock.ticks(1_000_000_005), 90_000);
-        let slow = DeviceClock::running(-388).reset(0);
-        assert_eq!(slow.ticks(1_000_000_000_000), 90_000_000 - 34_920);
+        assert_eq!(clock(0.0, 0.0).reset(5, 0).ticks(1_000_000_005), 90_000);
+        assert_eq!(clock(-388.0, 0.0).ticks(1_000_000_000_000), 90_000_000 - 34_920);
+        // 6 ppm a minute over ten minutes: 30 ppm on average.
+        assert_eq!(clock(0.0, 6.0).ticks(600_000_000_000), 54_000_000 + 1620);
+        let fast = clock(388.0, 1.0);
+        let there = fast.counts(fast.passes(3.6e12));
+        assert!((there - 3.6e12).abs() < 1.0, "{there}");
+    }
+
+    #[test]
+    fn a_camera_stamps_its_own_pulses_in_whole_periods() {
+        let (pulses, clock) = (pulses(Rate::Fps30, 388.0), clock(388.0, 0.0));
+        for k in [1, 30, 108_000] {
+            assert_eq!(clock.ticks(pulses.at_ns(k)), k * 3000);
+            assert_eq!(pulses.last(pulses.at_ns(k)), k);
+            assert_eq!(pulses.last(pulses.at_ns(k) - 1), k - 1);
+        }
     }
 
     #[test]
     fn frames_that_nobody_reads_are_dropped_oldest_first() {
-        let pulses = Pulses { start_ns: 0, rate: Rate::Fps5, stop_ns: None };
-        let mut queue = Queue::default();
-        assert_eq!(queue.ready(&pulses, 10, 200_000_009), None);
-        assert_eq!(queue.ready(&pulses, 10, 200_000_010), Some(1));
-        assert_eq!(queue.ready(&pulses, 10, 4_000_000_010), Some(13));
-        assert_eq!(queue.ready_at(&pulses, 10), Some(2_600_000_010));
+        let trigger = Trigger::new(pulses(Rate::Fps5, 0.0));
+        let (mut queue, faults) = (Queue::default(), Faults::default());
+        let prompt = Delivery { delay_ns: 10, stream: 0, faults: &faults };
+        assert_eq!(queue.ready(&trigger, prompt, 200_000_009), None);
+        assert_eq!(queue.ready(&trigger, prompt, 200_000_010), Some(1));
+        assert_eq!(queue.ready(&trigger, prompt, 4_000_000_010), Some(13));
+        assert_eq!(queue.ready_at(&trigger, prompt), Some(2_600_000_010));
     }
 
     #[test]
     fn stopped_pulses_end() {
-        let pulses = Pulses { start_ns: 0, rate: Rate::Fps5, stop_ns: Some(450_000_000) };
+        let pulses = pulses(Rate::Fps5, 0.0).stopped(450_000_000);
         assert_eq!(pulses.last(10_000_000_000), 2);
-        let mut queue = Queue { start_ns: 0, next: 3 };
-        assert_eq!(queue.ready_at(&pulses, 0), None);
+        let (mut queue, faults) = (Queue { start_ns: 0, next: 3 }, Faults::default());
+        let prompt = Delivery { delay_ns: 0, stream: 0, faults: &faults };
+        assert_eq!(queue.ready_at(&Trigger::new(pulses), prompt), None);
+    }
+
+    #[test]
+    fn a_camera_whose_cable_is_out_runs_by_its_own_clock_until_it_is_back() {
+        let pulses = pulses(Rate::Fps30, 0.0);
+        let out = (1_000_000_000, 3_000_000_000);
+        let trigger = Trigger::interrupted(pulses, out, clock(-300.0, 0.0), &Faults::default());
+        assert_eq!(trigger.at_ns(30), pulses.at_ns(30));
+        // Two seconds at 300 ppm: 600 us late.
+        let late = trigger.at_ns(90) - pulses.at_ns(90);
+        assert!((599_000..601_000).contains(&late), "{late}");
+        assert_eq!(trigger.last(trigger.at_ns(90)), 90);
+        assert_eq!(trigger.at_ns(91), pulses.at_ns(91));
     }
 }
