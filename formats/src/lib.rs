@@ -9,5 +9,6 @@ mod error;
 pub mod k4a;
 pub mod mkv;
 pub mod take;
+pub mod triggers;
 
 pub use error::{Error, ErrorKind, Result};

@@ -25,9 +25,91 @@ pub struct Take {
     /// Triggers asked for; absent when the take was to run until stopped.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub triggers_asked: Option<u64>,
+    /// Whether the rig was in step: the worst of its devices' verdicts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub verdict: Option<Verdict>,
+    /// The host's clocks.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub host: Option<Host>,
     /// The devices, in order of their serials.
     #[serde(default, rename = "device")]
     pub devices: Vec<Device>,
+}
+
+/// What the evidence says of a rig or device.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Verdict {
+    /// In step, and complete.
+    Pass,
+    /// Usable; the reasons say what to mind.
+    Warn,
+    /// Not in step.
+    Fail,
+}
+
+impl fmt::Display for Verdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Pass => "pass",
+            Self::Warn => "warn",
+            Self::Fail => "fail",
+        })
+    }
+}
+
+/// The host's monotonic clock, in whose microseconds `triggers.csv` gives arrivals, against UTC.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Host {
+    /// UTC when the monotonic clock was 0: RFC 3339, microseconds.
+    pub utc_at_zero: String,
+    /// By how many microseconds UTC moved against the monotonic clock during the take: slewing, or
+    /// a step.
+    pub utc_moved_us: f64,
+}
+
+/// A device's clock against the host's: `host_us = offset_us + device_us / (1 + ppm / 1e6)`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Clock {
+    /// Host microseconds when the device's clock was 0. It includes the shortest time that a frame
+    /// took from the middle of its exposure to the host.
+    pub offset_us: f64,
+    /// Error of the device's clock in parts per million of the host's; positive is fast.
+    pub ppm: f64,
+    /// Triggers per second of host time.
+    pub rate_hz: f64,
+    /// Later than the earliest, frames arrived by this much: median, 99th percentile, most.
+    pub late_p50_us: f64,
+    /// See `late_p50_us`.
+    pub late_p99_us: f64,
+    /// See `late_p50_us`.
+    pub late_max_us: f64,
+}
+
+/// A subordinate's exposures against the master's, where the plan has them coincide.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Phase {
+    /// Median in microseconds; positive is later than planned.
+    pub p50_us: f64,
+    /// 99th percentile of its size in microseconds.
+    pub p99_us: f64,
+    /// Its greatest size in microseconds.
+    pub max_us: f64,
+    /// Error of the device's clock in parts per million of the master's.
+    pub drift_ppm: f64,
+    /// Triggers that both have a frame of.
+    pub pairs: u64,
+}
+
+/// Triggers that a device did not follow the master in, or whose time cannot be trusted.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Alarm {
+    /// First trigger.
+    pub first_trigger: u64,
+    /// Last trigger.
+    pub last_trigger: u64,
+    /// What was noticed.
+    pub what: String,
 }
 
 /// How a take ended.
@@ -90,6 +172,21 @@ pub struct Device {
     /// Color controls as the device reported them after they were set: a number, or `auto`.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub color_controls: BTreeMap<String, Control>,
+    /// Whether the device was in step, and complete.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub verdict: Option<Verdict>,
+    /// Why the verdict is no pass.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub reasons: Vec<String>,
+    /// Its clock against the host's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub clock: Option<Clock>,
+    /// Its exposures against the master's; of subordinates.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub phase: Option<Phase>,
+    /// Alarms of the take.
+    #[serde(default, rename = "alarm", skip_serializing_if = "Vec::is_empty")]
+    pub alarms: Vec<Alarm>,
     /// Frames that are missing.
     #[serde(default, rename = "loss", skip_serializing_if = "Vec::is_empty")]
     pub losses: Vec<Loss>,
@@ -177,6 +274,11 @@ mod tests {
             outcome: Outcome::Losses,
             reason: None,
             triggers_asked: Some(150),
+            verdict: Some(Verdict::Warn),
+            host: Some(Host {
+                utc_at_zero: "2026-11-24T14:00:00.123456Z".to_owned(),
+                utc_moved_us: -1.5,
+            }),
             devices: vec![Device {
                 serial: "000123201312".to_owned(),
                 name: Some("front".to_owned()),
@@ -198,6 +300,28 @@ mod tests {
                     ("exposure_us".to_owned(), Control::Word("auto".to_owned())),
                 ]
                 .into(),
+                verdict: Some(Verdict::Fail),
+                reasons: vec!["out of step".to_owned()],
+                clock: Some(Clock {
+                    offset_us: 1.5,
+                    ppm: -388.0,
+                    rate_hz: 29.9,
+                    late_p50_us: 100.0,
+                    late_p99_us: 200.0,
+                    late_max_us: 300.0,
+                }),
+                phase: Some(Phase {
+                    p50_us: -1.0,
+                    p99_us: 30.0,
+                    max_us: 40.0,
+                    drift_ppm: 12.5,
+                    pairs: 149,
+                }),
+                alarms: vec![Alarm {
+                    first_trigger: 20,
+                    last_trigger: 30,
+                    what: "out of step".to_owned(),
+                }],
                 losses: vec![Loss {
                     track: "color".to_owned(),
                     first_trigger: 14,

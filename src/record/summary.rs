@@ -28,6 +28,8 @@ pub(super) fn of(
         },
         reason: failure.map(ToString::to_string),
         triggers_asked: plan.triggers,
+        verdict: None,
+        host: None,
         devices,
     }
 }
@@ -59,6 +61,11 @@ fn device(recorded: &Recorded) -> Device {
             .map(|(name, version)| (name.to_owned(), version.to_string()))
             .into(),
         color_controls: controls(&recorded.controls),
+        verdict: None,
+        reasons: Vec::new(),
+        clock: None,
+        phase: None,
+        alarms: Vec::new(),
         losses: missing
             .iter()
             .map(|missing| Loss {
