@@ -1,0 +1,17 @@
+//! The arithmetic of time, without a clock of its own: which trigger a frame answers, which
+//! triggers a take spans, how clocks run against each other, and whether a rig is in step. Pure.
+
+mod clock_fit;
+mod line;
+mod numbering;
+mod phase;
+mod span;
+mod verdict;
+mod watch;
+
+pub use clock_fit::{ClockFit, LowerHull};
+pub use numbering::{Admission, Numbering, Origin};
+pub use phase::{Pair, Phase, pairs, quantile};
+pub use span::{Reference, Span};
+pub use verdict::{Master, Series, Standing, judge};
+pub use watch::{Change, Watch};

@@ -1,0 +1,149 @@
+//! Watches, during a take, whether a subordinate still follows its master.
+//!
+//! What a subordinate's stamp is apart from the master's of the same trigger changes evenly, as
+//! their crystals differ. A camera that runs free goes by its own crystal from then on, and the
+//! change leaves its line.
+
+use crate::sync::Pair;
+use crate::sync::line::Line;
+use std::collections::VecDeque;
+
+/// A subordinate watched.
+#[derive(Debug, Clone)]
+pub struct Watch {
+    /// Pairs of about the last ten seconds in step, as x (master's time) and y (apart).
+    before: VecDeque<(f64, f64)>,
+    /// The newest pairs, of half a second.
+    newest: VecDeque<Pair>,
+    newest_max: usize,
+    before_min: usize,
+    before_max: usize,
+    out: bool,
+}
+
+/// What was noticed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Change {
+    /// Out of step from this trigger on.
+    Left(u64),
+    /// In step again from this trigger on.
+    Returned(u64),
+}
+
+/// Less than this is never called out of step, in microseconds: exposures of one device vary as
+/// much (usb-protocol.md 9.4 allows 110).
+const LEAST_US: f64 = 30.0;
+
+/// Standard errors that chance may make of a device in step. At 30 checks a second it reaches six
+/// once in a year.
+const ERRORS_MAX: f64 = 6.0;
+
+impl Watch {
+    /// For a rig of `fps` triggers a second.
+    #[must_use]
+    pub fn new(fps: u32) -> Self {
+        let fps = fps as usize;
+        let newest_max = (fps / 2).max(3);
+        Self {
+            before: VecDeque::with_capacity(10 * fps + 1),
+            newest: VecDeque::with_capacity(newest_max + 1),
+            newest_max,
+            before_min: fps.max(8),
+            before_max: 10 * fps,
+            out: false,
+        }
+    }
+
+    /// Whether the device is in step.
+    #[must_use]
+    pub fn in_step(&self) -> bool {
+        !self.out
+    }
+
+    /// The next pair, in order of triggers.
+    pub fn pair(&mut self, pair: Pair) -> Option<Change> {
+        self.newest.push_back(pair);
+        if self.newest.len() <= self.newest_max {
+            return None;
+        }
+        let oldest = self.newest.pop_front()?;
+        if !self.out {
+            if self.before.len() == self.before_max {
+                self.before.pop_front();
+            }
+            self.before.push_back((oldest.master_us as f64, oldest.apart_us));
+        }
+        if self.before.len() < self.before_min {
+            return None;
+        }
+        let line = Line::through(self.before.iter().copied())?;
+        let count = self.newest.len() as f64;
+        let (mut off, mut farthest, mut x) = (0.0, 0.0_f64, 0.0);
+        for pair in &self.newest {
+            let one = pair.apart_us - line.at(pair.master_us as f64);
+            off += one / count;
+            farthest = farthest.max(one.abs());
+            x += pair.master_us as f64 / count;
+        }
+        let limit = LEAST_US.max(ERRORS_MAX * line.error_at(x, count));
+        let limit_of_one = LEAST_US.max(ERRORS_MAX * line.error_at(x, 1.0));
+        let first = self.newest.front()?.trigger;
+        match self.out {
+            false if off.abs() > limit => {
+                self.out = true;
+                Some(Change::Left(first))
+            }
+            // All of them: one of the free run among those in step would bend the line.
+            true if off.abs() < limit && farthest < limit_of_one => {
+                self.out = false;
+                Some(Change::Returned(first))
+            }
+            _ => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Pairs at 30 fps of a device whose crystal is `ppm` off the master's, and that goes by its
+    /// own within `free`; stamps vary by 33 us, as a hash of the trigger has it.
+    fn changes(ppm: f64, free: std::ops::Range<u64>, triggers: u64) -> Vec<(u64, Change)> {
+        let mut watch = Watch::new(30);
+        let mut changes = Vec::new();
+        for trigger in 0..triggers {
+            let master_us = trigger * 33_333;
+            let jitter = |salt: u64| ((trigger ^ salt) * 0x9E37_79B9 % 1009) as f64 / 1009.0 * 33.0;
+            let apart = match free.contains(&trigger) {
+                true => free.start as f64,
+                false => trigger as f64,
+            };
+            let apart_us = apart * 33_333.0 * ppm / 1e6 + jitter(1) - jitter(77);
+            if let Some(change) = watch.pair(Pair { trigger, master_us, apart_us }) {
+                changes.push((trigger, change));
+            }
+        }
+        changes
+    }
+
+    #[test]
+    fn a_device_in_step_raises_no_alarm() {
+        for ppm in [-800.0, -3.0, 0.0, 20.0, 776.0] {
+            assert_eq!(changes(ppm, 0..0, 60_000), []);
+        }
+    }
+
+    #[test]
+    fn one_that_runs_free_is_noticed_within_two_seconds_and_its_return_too() {
+        for ppm in [-400.0, -25.0, 25.0, 100.0] {
+            let changes = changes(ppm, 3000..6000, 9000);
+            let [(noticed, Change::Left(from)), (_, Change::Returned(back))] = changes[..] else {
+                panic!("{ppm}: {changes:?}");
+            };
+            assert!((3000..3060).contains(&noticed), "{ppm}: noticed at {noticed}");
+            assert!((2985..3060).contains(&from), "{ppm}: from {from}");
+            assert!((6000..6060).contains(&back), "{ppm}: back at {back}");
+        }
+    }
+}
