@@ -27,10 +27,21 @@ pub struct Frame {
 pub struct Loss {
     /// The track that lacks a frame.
     pub track: TrackName,
-    /// Device time of what was lost, where it was known.
-    pub stamp_us: Option<u64>,
+    /// When it was.
+    pub at: LostAt,
     /// Why.
     pub cause: Cause,
+}
+
+/// What is known of the time of something lost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LostAt {
+    /// Its device time in microseconds: it was a frame once.
+    Device(u64),
+    /// When it arrived, in nanoseconds of the host's monotonic clock.
+    Host(u64),
+    /// Nothing.
+    Unknown,
 }
 
 /// Why a frame is not in the take.

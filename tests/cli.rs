@@ -144,7 +144,10 @@ fn a_take_of_several_needs_a_folder_and_its_parents_are_made() {
     let path = take.to_str().expect("a plain path");
     let args = ["record", "--emulated", "2", "--frames", "3", "-d", "NFOV_2X2BINNED", path];
     genlock_exits(0, &args);
-    assert_eq!(contents(&take), ["000000000001.mkv", "000000000002.mkv", "take.toml"]);
+    assert_eq!(
+        contents(&take),
+        ["000000000001.mkv", "000000000002.mkv", "take.toml", "triggers.csv"]
+    );
     genlock_exits(0, &["verify", path]);
 }
 

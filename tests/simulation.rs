@@ -4,11 +4,11 @@
 //! same bytes each time.
 
 use genlock::clock::Clock;
-use genlock::config::{ColorControls, DeviceConfig};
+use genlock::config::{ColorControls, DeviceConfig, Opening};
 use genlock::device::{self, Device, EngineLibrary};
 use genlock::error::Result;
 use genlock::frame::TrackName;
-use genlock::record::{Disk, Member, Recorded, Surroundings, Take};
+use genlock::record::{Disk, Job, Member, Recorded, Surroundings, Take};
 use genlock::stage::{Stage, Step};
 use genlock::usb::emulated::EmulatedBus;
 use genlock_emulator::raw::SensorMode;
@@ -149,15 +149,18 @@ fn run(scenario: &Scenario) -> Ran {
     let take = Take::start(
         members,
         Some(TRIGGERS),
+        Opening::default(),
         Surroundings {
             engine: Some(EngineLibrary::emulated().expect("the emulator's engine")),
             clock: clock.clone(),
             place: &mut |serial| {
                 Ok(Box::new(MemoryDisk { serial: serial.to_owned(), files: Arc::clone(&files) }))
             },
-            launch: &mut |device| {
-                stages.push((device.recorder, true));
-                stages.extend(device.sources.into_iter().map(|source| (source, false)));
+            launch: &mut |job| {
+                stages.push(match job {
+                    Job::Recorder(stage) => (stage, true),
+                    Job::Source(stage) | Job::Monitor(stage) => (stage, false),
+                });
                 Ok(())
             },
             written: k4a::About {
@@ -167,8 +170,8 @@ fn run(scenario: &Scenario) -> Ran {
             },
         },
     );
-    let take = take.expect("an emulated take starts");
-    turns(scenario, &take, stages, &clock, &bus);
+    let mut take = take.expect("an emulated take starts");
+    turns(scenario, &mut take, stages, &clock, &bus);
     let (recorded, stopped) = take.finish();
     stopped.expect("emulated devices stop");
     let files = files.lock().expect("no test thread panicked").clone();
@@ -178,7 +181,7 @@ fn run(scenario: &Scenario) -> Ran {
 /// Gives turns until every stage is done.
 fn turns(
     scenario: &Scenario,
-    take: &Take,
+    take: &mut Take,
     mut stages: Vec<(Box<dyn Stage>, bool)>,
     clock: &Clock,
     bus: &EmulatedBus,

@@ -1,9 +1,9 @@
 //! Counts allocations of the whole process.
 
 use genlock::clock::Clock;
-use genlock::config::{ColorControls, DeviceConfig};
+use genlock::config::{ColorControls, DeviceConfig, Opening};
 use genlock::device::{self, Device, EngineLibrary};
-use genlock::record::{Disk, Member, Surroundings, Take};
+use genlock::record::{Disk, Job, Member, Surroundings, Take};
 use genlock::stage::Step;
 use genlock::usb::emulated::EmulatedBus;
 use genlock_emulator::Faults;
@@ -82,14 +82,15 @@ pub fn allocations_in_mid_take() -> u64 {
         engine: EngineLibrary::emulated().ok(),
         clock: clock.clone(),
         place: &mut |_| Ok(Box::new(Nowhere)),
-        launch: &mut |device| {
-            stages.push(device.recorder);
-            stages.extend(device.sources);
+        launch: &mut |job| {
+            let (Job::Source(stage) | Job::Recorder(stage) | Job::Monitor(stage)) = job;
+            stages.push(stage);
             Ok(())
         },
         written: k4a::About { writing_app: "bench".to_owned(), date_utc_ns: None, uid_seed: 1 },
     };
-    let take = Take::start(vec![member(&bus)], None, around).expect("it starts");
+    let take =
+        Take::start(vec![member(&bus)], None, Opening::default(), around).expect("it starts");
     let mut before = None;
     while clock.now_ns() < UNTIL_NS {
         if clock.now_ns() >= FROM_NS {

@@ -1,6 +1,6 @@
 //! The line that shows how a take goes.
 
-use crate::record::Status;
+use crate::record::{DeviceStatus, Status, Waiting};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
@@ -13,6 +13,9 @@ pub struct Progress {
     last: Option<Status>,
     rates: Vec<f64>,
     bytes_per_s: f64,
+    /// What was last said in lines of its own, where there is no terminal to show it on.
+    said: Option<Vec<Option<&'static str>>>,
+    quiet: bool,
 }
 
 /// Rates are taken over this time.
@@ -30,17 +33,46 @@ impl Progress {
         if let Ok(style) = ProgressStyle::with_template("{spinner} {msg}") {
             bar.set_style(style);
         }
-        Self { bar, place: place.to_owned(), last: None, rates: Vec::new(), bytes_per_s: 0.0 }
+        Self {
+            bar,
+            place: place.to_owned(),
+            last: None,
+            rates: Vec::new(),
+            bytes_per_s: 0.0,
+            said: None,
+            quiet,
+        }
     }
 
     /// Shows how the take goes.
     pub fn show(&mut self, status: &Status) {
+        for alarm in &status.alarms {
+            // Also when quiet: sync that is lost must not be lost without a word.
+            self.bar.suspend(|| eprintln!("alarm: {alarm}"));
+        }
         if self.bar.is_hidden() {
-            return;
+            return self.say(status);
         }
         self.measure(status);
         self.bar.set_message(line(status, &self.rates, self.bytes_per_s, free_bytes(&self.place)));
         self.bar.tick();
+    }
+
+    /// Says in a line what each device is waited for, when that changes.
+    fn say(&mut self, status: &Status) {
+        let now: Vec<_> = status.devices.iter().map(|device| words(device, status)).collect();
+        if self.quiet || self.said.as_ref() == Some(&now) {
+            return;
+        }
+        for (place, (device, words)) in status.devices.iter().zip(&now).enumerate() {
+            let before = self.said.as_ref().and_then(|said| *said.get(place)?);
+            match words {
+                Some(words) if before != Some(words) => eprintln!("{}: {words}", device.serial),
+                None if before.is_some() => eprintln!("{}: recording", device.serial),
+                _ => {}
+            }
+        }
+        self.said = Some(now);
     }
 
     fn measure(&mut self, status: &Status) {
@@ -67,14 +99,25 @@ impl Progress {
     }
 }
 
+/// What a device is waited for; nothing once the take runs.
+fn words(device: &DeviceStatus, status: &Status) -> Option<&'static str> {
+    match device.waiting {
+        Some(_) if device.stale => Some("waiting for its clock to roll back"),
+        Some(Waiting::Pulses) => Some("waiting for the master's pulses"),
+        Some(Waiting::Frames) => Some("waiting for its first frames"),
+        None if status.warming_up => Some("warming up"),
+        None => None,
+    }
+}
+
 /// Elapsed time, then each device, then what the disk does.
 fn line(status: &Status, rates: &[f64], bytes_per_s: f64, free: Option<u64>) -> String {
     let seconds = status.elapsed.as_secs();
     let mut line = format!("{:02}:{:02}", seconds / 60, seconds % 60);
     for (device, rate) in status.devices.iter().zip(rates) {
         let serial = &device.serial;
-        if device.waiting_for_master {
-            line += &format!(" | {serial}: waiting for the master's pulses");
+        if let Some(words) = words(device, status) {
+            line += &format!(" | {serial}: {words}");
             continue;
         }
         line += &format!(" | {serial} {rate:.1} fps, {} frames", device.frames);
@@ -100,19 +143,20 @@ fn free_bytes(place: &Path) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::record::DeviceStatus;
 
     #[test]
     fn the_line_says_who_waits_and_who_loses() {
-        let device = |serial: &str, losses, waiting_for_master| DeviceStatus {
+        let device = |serial: &str, losses, waiting| DeviceStatus {
             serial: serial.to_owned(),
             frames: 300,
             losses,
             bytes: 1,
-            waiting_for_master,
+            waiting,
+            stale: false,
         };
-        let devices = vec![device("1", 0, true), device("2", 3, false)];
-        let status = Status { elapsed: Duration::from_secs(75), devices };
+        let devices = vec![device("1", 0, Some(Waiting::Pulses)), device("2", 3, None)];
+        let (elapsed, alarms) = (Duration::from_secs(75), Vec::new());
+        let status = Status { elapsed, devices, alarms, warming_up: false };
         let line = line(&status, &[0.0, 29.97], 60e6, Some(36_000_000_000));
         let expected = "01:15 | 1: waiting for the master's pulses | 2 30.0 fps, 300 frames, 3 \
                         LOST | 60 MB/s, disk full in 10 min";

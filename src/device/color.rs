@@ -1,13 +1,15 @@
 //! The color source: UVC payloads in, color frames out.
 
 use crate::device::payload::{Assembled, Assembly};
+use crate::device::settled::Settled;
 use crate::device::source::{Exit, Look, Source, ticks_to_us};
 use crate::error::Result;
-use crate::frame::{Cause, Frame, TrackName};
+use crate::frame::{Cause, Frame, LostAt, TrackName};
 use crate::pool::{Buf, Pool};
 use crate::stage::{Stage, Step};
 use crate::usb::Stream;
 use genlock_formats::k4a::{ColorFormat, ColorMode};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Turns the color stream of one device into frames.
@@ -16,6 +18,7 @@ pub struct ColorSource {
     assembly: Assembly,
     images: Pool,
     mode: ColorMode,
+    settled: Arc<Settled>,
 }
 
 impl ColorSource {
@@ -26,28 +29,36 @@ impl ColorSource {
         stream: Box<dyn Stream>,
         mode: ColorMode,
         images: Pool,
+        settled: Arc<Settled>,
         exit: Exit,
     ) -> Self {
         let source = Source::new(serial, TrackName::Color, stream, exit);
-        Self { source, assembly: Assembly::default(), images, mode }
+        Self { source, assembly: Assembly::default(), images, mode, settled }
     }
 
     fn finish(&self, assembled: Assembled, arrived_ns: u64) {
         match assembled {
             // The sensor is starting: there is no exposure behind such a frame.
             Assembled::Frame { ticks: 0, .. } => {}
-            Assembled::Frame { image, ticks, ended } if is_whole(&image, self.mode, ended) => {
+            Assembled::Frame { image, ticks, ended, taken_with }
+                if is_whole(&image, self.mode, ended) =>
+            {
+                if let Some(taken_with) = taken_with {
+                    self.settled.note(taken_with);
+                }
                 let stamp_us = ticks_to_us(ticks);
                 let track = TrackName::Color;
                 let frame = Frame { track, stamp_us, last_us: stamp_us, arrived_ns, buf: image };
                 self.source.send(frame);
             }
             Assembled::Frame { ticks, .. } => {
-                self.source.lost(Some(ticks_to_us(ticks)), Cause::Malformed);
+                self.source.lost(LostAt::Device(ticks_to_us(ticks)), Cause::Malformed);
             }
             Assembled::Damaged { ticks, no_buffer } => {
                 let cause = if no_buffer { Cause::NoBuffer } else { Cause::Malformed };
-                self.source.lost(ticks.map(ticks_to_us), cause);
+                let at = ticks
+                    .map_or(LostAt::Host(arrived_ns), |ticks| LostAt::Device(ticks_to_us(ticks)));
+                self.source.lost(at, cause);
             }
         }
     }

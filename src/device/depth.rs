@@ -3,7 +3,7 @@
 use crate::device::engine::{Engine, EngineParts, Processed};
 use crate::device::source::{Exit, Look, Source, StaleGuard, ticks_to_us};
 use crate::error::Result;
-use crate::frame::{Cause, Frame, Loss, TrackName};
+use crate::frame::{Cause, Frame, Loss, LostAt, TrackName};
 use crate::lane::{Received, Receiver, Sender};
 use crate::pool::{Buf, Pool};
 use crate::stage::{Stage, Step};
@@ -55,12 +55,13 @@ impl Stage for DepthSource {
             Look::Nothing => return Ok(Step::Idle),
             Look::Lost => {}
             Look::Transfer(transfer) if transfer.buf.len() != self.frame_bytes => {
-                self.source.lost(None, Cause::Malformed);
+                self.source.lost(LostAt::Host(transfer.arrived_ns), Cause::Malformed);
             }
             Look::Transfer(transfer) => {
-                let raw = RawDepth { buf: transfer.buf, arrived_ns: transfer.arrived_ns };
+                let arrived_ns = transfer.arrived_ns;
+                let raw = RawDepth { buf: transfer.buf, arrived_ns };
                 if self.output.send(raw).is_err() {
-                    self.source.lost(None, Cause::LaneFull);
+                    self.source.lost(LostAt::Host(arrived_ns), Cause::LaneFull);
                 }
             }
         }
@@ -111,7 +112,10 @@ impl DepthEngine {
             return Ok(());
         };
         match engine.process(&mut raw.buf, &mut self.scratch)? {
-            Processed::Dropped => self.lost(track(self.parts.mode), None, Cause::Engine),
+            Processed::Dropped => {
+                let at = LostAt::Host(raw.arrived_ns);
+                self.lost(track(self.parts.mode), at, Cause::Engine);
+            }
             // The sensor is starting: there is no exposure behind such a frame.
             Processed::Images { exposure_ticks: 0 } => {}
             Processed::Images { exposure_ticks } => {
@@ -133,20 +137,20 @@ impl DepthEngine {
         };
         for (track, image) in tracks.iter().zip(self.scratch.chunks_exact(mode.image_bytes())) {
             let Some(mut buf) = self.images.lend() else {
-                self.lost(*track, Some(stamp_us), Cause::NoBuffer);
+                self.lost(*track, LostAt::Device(stamp_us), Cause::NoBuffer);
                 continue;
             };
             buf.copy_from_slice(image);
             let frame = Frame { track: *track, stamp_us, last_us: stamp_us, arrived_ns, buf };
             if self.output.send(frame).is_err() {
-                self.lost(*track, Some(stamp_us), Cause::LaneFull);
+                self.lost(*track, LostAt::Device(stamp_us), Cause::LaneFull);
             }
         }
     }
 
-    fn lost(&self, track: TrackName, stamp_us: Option<u64>, cause: Cause) {
+    fn lost(&self, track: TrackName, at: LostAt, cause: Cause) {
         // A full lane loses the cause alone: the gap itself is still seen by its trigger.
-        let _ = self.losses.send(Loss { track, stamp_us, cause });
+        let _ = self.losses.send(Loss { track, at, cause });
     }
 }
 

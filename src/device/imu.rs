@@ -3,7 +3,7 @@
 use crate::device::calibration::{Calibration, ImuCorrection};
 use crate::device::source::{Exit, Look, Source, StaleGuard, ticks_to_us};
 use crate::error::Result;
-use crate::frame::{Cause, Frame, TrackName};
+use crate::frame::{Cause, Frame, LostAt, TrackName};
 use crate::pool::{Buf, Pool};
 use crate::stage::{Stage, Step};
 use crate::usb::{Stream, Transfer};
@@ -60,7 +60,7 @@ impl ImuSource {
 
     fn take(&mut self, transfer: &Transfer) {
         let Some(packet) = Packet::read(&transfer.buf) else {
-            return self.source.lost(None, Cause::Malformed);
+            return self.source.lost(LostAt::Host(transfer.arrived_ns), Cause::Malformed);
         };
         let temperature_c = packet.temperature_c;
         if (temperature_c - self.corrected_for_c).abs() > TEMPERATURE_STEP_C {
@@ -69,7 +69,7 @@ impl ImuSource {
             self.corrected_for_c = temperature_c;
         }
         let Some(mut buf) = self.samples.lend() else {
-            return self.source.lost(None, Cause::NoBuffer);
+            return self.source.lost(LostAt::Host(transfer.arrived_ns), Cause::NoBuffer);
         };
         if let Some((stamp_us, last_us)) = self.correct(&packet, transfer.arrived_ns, &mut buf) {
             let (track, arrived_ns) = (TrackName::Imu, transfer.arrived_ns);

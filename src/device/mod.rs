@@ -12,11 +12,13 @@ mod engine;
 mod firmware;
 mod imu;
 mod payload;
+mod settled;
 mod source;
 mod uvc;
 
 pub use engine::EngineLibrary;
 pub use firmware::{Firmware, Version};
+pub use settled::{Settled, TakenWith};
 
 use crate::clock::Clock;
 use crate::config::{ColorControls, DeviceConfig};
@@ -79,8 +81,9 @@ const CALIBRATION_MAX: usize = 56_320;
 /// Tries until a device that was just plugged in answers; each takes up to 2 s.
 const READY_TRIES: usize = 5;
 
-/// Raw depth frames between the wire and the engine.
-const RAW_LANE: usize = 3;
+/// Raw depth frames between the wire and the engine: a quarter of a second at 30 fps, for an engine
+/// that stands still for a moment.
+const RAW_LANE: usize = 8;
 
 /// A camera on the bus: its two USB devices.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -128,6 +131,7 @@ pub struct Jacks {
 }
 
 /// Where a device's frames and losses go.
+#[derive(Clone)]
 pub struct Outputs {
     /// Color frames.
     pub color: Sender<Frame>,
@@ -139,6 +143,10 @@ pub struct Outputs {
     pub losses: Sender<Loss>,
     /// Set when the take is over: sources are done at their next step.
     pub stop: Arc<AtomicBool>,
+    /// Set while stamps come that are from before the clocks' reset.
+    pub stale: Arc<AtomicBool>,
+    /// What color frames are taken with.
+    pub settled: Arc<Settled>,
     /// Host time.
     pub clock: Clock,
 }
@@ -283,7 +291,7 @@ impl Device {
         self.color.write(SET_SYS_CFG, &sync_config(config))?;
         // Starting color resets the clocks of all streams; depth alone keeps the old time.
         let guard = match config.color {
-            Some(_) => StaleGuard::since(outputs.clock.now_ns()),
+            Some(_) => StaleGuard::since(outputs.clock.now_ns(), Arc::clone(&outputs.stale)),
             None => StaleGuard::open(),
         };
         let mut stages: Vec<Box<dyn Stage>> = Vec::new();
@@ -302,12 +310,14 @@ impl Device {
                 config.rate,
                 parts,
                 exit(&outputs.depth),
-                guard,
+                guard.clone(),
                 buffering,
             )?);
         }
         if let Some(mode) = config.color {
-            stages.push(self.start_color(mode, config.rate, exit(&outputs.color), buffering)?);
+            let settled = Arc::clone(&outputs.settled);
+            let exit = exit(&outputs.color);
+            stages.push(self.start_color((mode, config.rate), exit, settled, buffering)?);
         }
         if config.imu {
             stages.push(self.start_imu(&calibration, exit(&outputs.imu), guard)?);
@@ -373,9 +383,9 @@ impl Device {
 
     fn start_color(
         &mut self,
-        mode: ColorMode,
-        rate: Rate,
+        (mode, rate): (ColorMode, Rate),
         exit: Exit,
+        settled: Arc<Settled>,
         buffering: Buffering,
     ) -> Result<Box<dyn Stage>> {
         let serial = self.serial.as_str();
@@ -393,7 +403,7 @@ impl Device {
         let payloads = Pool::new(2, PACKETS_MAX * packet_bytes);
         let stream = port.stream(setup.endpoint, payloads).map_err(failed)?;
         let images = Pool::new(buffering.frames, mode.image_bytes_max());
-        Ok(Box::new(ColorSource::new(serial, stream, mode, images, exit)))
+        Ok(Box::new(ColorSource::new(serial, stream, mode, images, settled, exit)))
     }
 
     fn start_imu(

@@ -1,10 +1,17 @@
 //! UVC payloads into frames (usb-protocol.md 6.6 and 6.7).
 
+use crate::device::settled::TakenWith;
 use crate::pool::Buf;
 
 /// Metadata item with the frame's time stamp, and its least size.
 const FRAME_ALIGN_INFO: u32 = 0x8000_0001;
 const FRAME_ALIGN_INFO_BYTES: usize = 44;
+
+/// Metadata item with what the frame was taken with, its size, and the flags that say that
+/// exposure time and white balance are given.
+const CAPTURE_STATS: u32 = 0x0000_0003;
+const CAPTURE_STATS_BYTES: usize = 80;
+const HAS_BOTH: u32 = 0x21;
 
 /// Room for the metadata of a frame: libuvc's own limit.
 const METADATA_MAX: usize = 4096;
@@ -38,6 +45,8 @@ pub enum Assembled {
         /// Whether the last payload said that it was the last; else the next frame's beginning
         /// ended it.
         ended: bool,
+        /// Exposure and white balance, where the frame says.
+        taken_with: Option<TakenWith>,
     },
     /// A frame that cannot be used, with its stamp where it was known.
     Damaged {
@@ -104,7 +113,7 @@ impl Assembly {
 
     /// Ends the current frame. One that the next frame's beginning ended may lack its last payload.
     fn complete(&mut self, ended: bool) -> Option<Assembled> {
-        let ticks = stamp(&self.metadata);
+        let (ticks, taken_with) = (stamp(&self.metadata), taken_with(&self.metadata));
         let image = self.image.take();
         let damaged = self.damaged;
         self.metadata.clear();
@@ -112,7 +121,7 @@ impl Assembly {
         let no_buffer = image.is_none();
         Some(match (image, ticks) {
             (Some(image), Some(ticks)) if !damaged && !image.is_empty() => {
-                Assembled::Frame { image, ticks, ended }
+                Assembled::Frame { image, ticks, ended, taken_with }
             }
             (_, ticks) => Assembled::Damaged { ticks, no_buffer },
         })
@@ -129,14 +138,29 @@ fn split(payload: &[u8]) -> Option<(u8, &[u8], &[u8])> {
 
 /// The stamp in a frame's metadata.
 fn stamp(metadata: &[u8]) -> Option<u64> {
+    let item = item(metadata, FRAME_ALIGN_INFO, FRAME_ALIGN_INFO_BYTES)?;
+    item[16..].first_chunk().map(|bytes| u64::from_le_bytes(*bytes))
+}
+
+/// What a frame was taken with, by its metadata.
+fn taken_with(metadata: &[u8]) -> Option<TakenWith> {
+    let item = item(metadata, CAPTURE_STATS, CAPTURE_STATS_BYTES)?;
+    let word = |at: usize| u32::from_le_bytes([item[at], item[at + 1], item[at + 2], item[at + 3]]);
+    // The upper half of the exposure's 64 bits of 100 ns is hours.
+    let given = word(8) & HAS_BOTH == HAS_BOTH && word(20) == 0;
+    given.then(|| TakenWith { exposure_us: word(16) / 10, white_balance_k: word(48) })
+}
+
+/// The metadata item with this id that has at least `bytes`.
+fn item(metadata: &[u8], id: u32, bytes: usize) -> Option<&[u8]> {
     let mut rest = metadata;
     loop {
         let (head, _) = rest.split_first_chunk::<8>()?;
         let word =
             |at: usize| u32::from_le_bytes([head[at], head[at + 1], head[at + 2], head[at + 3]]);
         let (item, behind) = rest.split_at_checked((word(4) as usize).max(8))?;
-        if word(0) == FRAME_ALIGN_INFO && item.len() >= FRAME_ALIGN_INFO_BYTES {
-            return item[16..].first_chunk().map(|bytes| u64::from_le_bytes(*bytes));
+        if word(0) == id && item.len() >= bytes {
+            return Some(item);
         }
         rest = behind;
     }

@@ -2,7 +2,7 @@
 //! the state of a stream means.
 
 use crate::error::{Error, Result};
-use crate::frame::{Cause, Frame, Loss, TrackName};
+use crate::frame::{Cause, Frame, Loss, LostAt, TrackName};
 use crate::lane::Sender;
 use crate::usb::{Fault, Stream, Transfer};
 use std::sync::Arc;
@@ -88,7 +88,7 @@ impl Source {
         let transfer = self.stream.next(wait);
         if self.stream.starved() > self.starved {
             self.starved = self.stream.starved();
-            self.lost(None, Cause::NoBuffer);
+            self.lost(LostAt::Unknown, Cause::NoBuffer);
             return Ok(Look::Lost);
         }
         let Some(transfer) = transfer else {
@@ -109,7 +109,7 @@ impl Source {
             }
             Err(_) => {
                 self.failures += 1;
-                self.lost(None, Cause::Transfer);
+                self.lost(LostAt::Host(transfer.arrived_ns), Cause::Transfer);
                 Ok(Look::Lost)
             }
         }
@@ -123,14 +123,14 @@ impl Source {
     pub fn send(&self, frame: Frame) {
         let stamp_us = frame.stamp_us;
         if self.output.send(frame).is_err() {
-            self.lost(Some(stamp_us), Cause::LaneFull);
+            self.lost(LostAt::Device(stamp_us), Cause::LaneFull);
         }
     }
 
     /// Reports a loss. A full lane loses the cause alone: the gap itself is still seen by its
     /// trigger.
-    pub fn lost(&self, stamp_us: Option<u64>, cause: Cause) {
-        let _ = self.losses.send(Loss { track: self.track, stamp_us, cause });
+    pub fn lost(&self, at: LostAt, cause: Cause) {
+        let _ = self.losses.send(Loss { track: self.track, at, cause });
     }
 }
 
@@ -140,9 +140,10 @@ impl Source {
 /// libk4a waits for a stamp of less than eleven periods, and waits for ever when the first frames
 /// were slow to come. Host time tells more: a clock that was reset when the streams started cannot
 /// be ahead of them.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct StaleGuard {
     started_ns: Option<u64>,
+    seen: Arc<AtomicBool>,
 }
 
 /// By how much a device's clock may seem ahead: what a crystal's error makes of a minute of
@@ -151,16 +152,16 @@ const AHEAD_US: u64 = 1_000_000;
 
 impl StaleGuard {
     /// Holds back what is later than the host time since `started_ns`, until the first stamp that
-    /// is not.
+    /// is not. While it does, `seen` is set.
     #[must_use]
-    pub fn since(started_ns: u64) -> Self {
-        Self { started_ns: Some(started_ns) }
+    pub fn since(started_ns: u64, seen: Arc<AtomicBool>) -> Self {
+        Self { started_ns: Some(started_ns), seen }
     }
 
     /// Holds nothing back.
     #[must_use]
     pub fn open() -> Self {
-        Self { started_ns: None }
+        Self { started_ns: None, seen: Arc::default() }
     }
 
     /// Whether a stamp that arrived at `arrived_ns` is from before the reset.
@@ -168,6 +169,9 @@ impl StaleGuard {
         let stale = self.started_ns.is_some_and(|started_ns| {
             stamp_us > arrived_ns.saturating_sub(started_ns) / 1000 + AHEAD_US
         });
+        if self.started_ns.is_some() {
+            self.seen.store(stale, Ordering::Relaxed);
+        }
         if !stale {
             self.started_ns = None;
         }
@@ -188,11 +192,15 @@ mod tests {
     #[test]
     fn stale_stamps_are_held_back_until_the_reset() {
         let second = 1_000_000_000;
-        let mut guard = StaleGuard::since(second);
+        let seen = Arc::<AtomicBool>::default();
+        let mut guard = StaleGuard::since(second, Arc::clone(&seen));
         assert!(guard.is_stale(3_600_000_000, 2 * second));
+        assert!(seen.load(Ordering::Relaxed));
         assert!(!guard.is_stale(900_000, 2 * second));
         assert!(!guard.is_stale(3_600_000_000, 3 * second));
-        assert!(!StaleGuard::since(0).is_stale(5_000_000, 6 * second), "slow to come, not stale");
+        assert!(!seen.load(Ordering::Relaxed));
+        let mut slow = StaleGuard::since(0, seen);
+        assert!(!slow.is_stale(5_000_000, 6 * second), "slow to come, not stale");
         assert!(!StaleGuard::open().is_stale(u64::MAX, 0));
     }
 }

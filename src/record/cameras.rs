@@ -3,9 +3,8 @@
 
 use crate::config::DeviceConfig;
 use crate::frame::{Frame, TrackName};
-use crate::sync::{Admission, Numbering};
+use crate::sync::{Admission, Numbering, Origin, Reference};
 use genlock_formats::k4a::Role;
-use std::collections::VecDeque;
 
 /// Device time may run ahead of host time by this much from frame to frame before it is called
 /// wrong.
@@ -29,17 +28,34 @@ pub struct Cameras {
 #[derive(Debug)]
 struct Camera {
     numbering: Numbering,
-    last: Option<(u64, u64)>,
+    last: Option<Seen>,
+    /// Frames since the last reset of its clock.
+    frames: u64,
+    /// The least by which a frame arrived after the pulse that it answers, in microseconds.
+    lag_us: i64,
     implausible: u32,
 }
+
+/// When a frame was exposed, by the device, and arrived, by the host.
+#[derive(Debug, Clone, Copy)]
+struct Seen {
+    stamp_us: u64,
+    arrived_ns: u64,
+}
+
+/// Frames by which a master's rate and lag are measured before its subordinates count by them.
+const MEASURED_MIN: u64 = 4;
+
+/// A subordinate's clock, set to zero with the master's, shows what the master's shows; firmware
+/// and delivery make 0.3 s of difference at most (spec/users.md D). One that was not set is seconds
+/// to hours off.
+const NOT_ROLLED_BACK_US: i64 = 1_000_000;
 
 /// What a frame's time says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Judged {
     /// The frame answers this trigger.
     Trigger(u64),
-    /// The device's clock was reset; the frame answers this trigger.
-    Reset(u64),
     /// The time cannot be true: another frame of the camera has it, or it runs away from the
     /// host's.
     Implausible,
@@ -56,6 +72,8 @@ impl Cameras {
         let camera = |phase_us| Camera {
             numbering: Numbering::new(config.rate, phase_us),
             last: None,
+            frames: 0,
+            lag_us: i64::MAX,
             implausible: 0,
         };
         Self {
@@ -65,13 +83,6 @@ impl Cameras {
             imu: config.imu.then(|| camera(0)),
             began: false,
         }
-    }
-
-    /// Whether two tracks come from the same sensor.
-    #[must_use]
-    pub fn same(a: TrackName, b: TrackName) -> bool {
-        let of_depth = |track| matches!(track, TrackName::Depth | TrackName::Ir);
-        a == b || (of_depth(a) && of_depth(b))
     }
 
     /// The image tracks that the device delivers.
@@ -110,27 +121,87 @@ impl Cameras {
             };
         }
         camera.implausible = 0;
-        camera.last = Some((frame.stamp_us, frame.arrived_ns));
-        Ok(match camera.numbering.admit(frame.stamp_us) {
-            Admission::RolledBack(_) if frame.track == TrackName::Imu => Judged::Reset(by_image),
+        let admission = camera.numbering.admit(frame.stamp_us);
+        if matches!(admission, Admission::RolledBack(_)) {
+            (camera.frames, camera.lag_us) = (0, i64::MAX);
+        }
+        camera.note(frame);
+        Ok(match admission {
             _ if frame.track == TrackName::Imu => Judged::Trigger(by_image),
-            Admission::Trigger(trigger) => Judged::Trigger(trigger),
+            Admission::Trigger(trigger) | Admission::RolledBack(trigger) => {
+                Judged::Trigger(trigger)
+            }
             Admission::Repeated(_) => Judged::Implausible,
-            Admission::RolledBack(trigger) => Judged::Reset(trigger),
         })
     }
 
-    /// The first trigger from which on every camera, and the IMU, has frames among those held; none
-    /// while one has none. The IMU's clock follows a reset late (usb-protocol.md 7.4), and a take
-    /// that began before would lack its samples.
+    /// What a master's subordinates count by, once it is measured.
     #[must_use]
-    pub fn first_common(&self, held: &VecDeque<Frame>) -> Option<u64> {
-        let first = |track: TrackName| {
-            let frame = held.iter().find(|frame| frame.track == track)?;
-            let trigger = self.nearest(track, frame.stamp_us);
-            Some(if track == TrackName::Imu { trigger + 1 } else { trigger })
+    pub fn reference(&self) -> Option<Reference> {
+        let color = self.color.as_ref().filter(|color| color.frames >= MEASURED_MIN)?;
+        Some(Reference { origin: color.pulse()?, lag_us: color.lag_us })
+    }
+
+    /// Counts by the master's pulses; says false before the first frame. A device whose firmware is not the master's sets its clock to
+    /// another time; its pulses are then told by when they arrive.
+    ///
+    /// # Errors
+    /// When the clock was not set to zero with the master's.
+    pub fn follow(&mut self, reference: &Reference, other_firmware: bool) -> Result<bool, String> {
+        let lags = [&self.color, &self.depth].into_iter().flatten().filter(|c| c.frames > 0);
+        let Some(lag_us) = lags.map(|camera| camera.lag_us).min() else {
+            return Ok(false);
         };
-        self.tracks().map(first).try_fold(0, |latest, first| Some(latest.max(first?)))
+        let ahead_us = reference.lag_us - lag_us;
+        if ahead_us.abs() > NOT_ROLLED_BACK_US {
+            return Err(format!(
+                "its timestamps did not roll back to zero with the master's: they are {:.1} s \
+                 apart; stop whatever else uses the rig, check the cable in its sync-in, and \
+                 record again",
+                ahead_us as f64 / 1e6
+            ));
+        }
+        let mut origin = reference.origin;
+        if other_firmware {
+            origin.stamp_us = origin.stamp_us.saturating_add(ahead_us);
+        }
+        for camera in [&mut self.color, &mut self.depth].into_iter().flatten() {
+            camera.numbering.begin_at(origin);
+        }
+        Ok(true)
+    }
+
+    /// The latest trigger that anything was delivered of, once every camera, and the IMU, has
+    /// delivered. The IMU's clock follows a reset late (usb-protocol.md 7.4): a take that began
+    /// before would lack its samples.
+    #[must_use]
+    pub fn latest_of_all(&self) -> Option<u64> {
+        let all = [&self.color, &self.depth, &self.imu];
+        let silent = all.into_iter().flatten().any(|camera| camera.frames == 0);
+        let latest = |track: TrackName| {
+            let last = match track {
+                TrackName::Color => self.color.as_ref(),
+                TrackName::Depth | TrackName::Ir => self.depth.as_ref(),
+                TrackName::Imu => self.imu.as_ref(),
+            };
+            Some(self.nearest(track, last?.last?.stamp_us))
+        };
+        self.tracks().filter_map(latest).max().filter(|_| !silent)
+    }
+
+    /// The trigger that a camera was about to answer when something of it arrived at `host_ns`;
+    /// none before its first frame.
+    #[must_use]
+    pub fn at_host(&self, track: TrackName, host_ns: u64) -> Option<u64> {
+        let camera = match track {
+            TrackName::Color => self.color.as_ref(),
+            TrackName::Depth | TrackName::Ir => self.depth.as_ref(),
+            TrackName::Imu => self.color.as_ref().or(self.depth.as_ref()),
+        }?;
+        let last = camera.last?;
+        let later_us = (i128::from(host_ns) - i128::from(last.arrived_ns)) / 1000;
+        let stamp_us = i128::from(last.stamp_us) + later_us;
+        Some(camera.numbering.nearest(u64::try_from(stamp_us.max(0)).ok()?))
     }
 
     /// Device time in microseconds at which the take begins, with trigger `first`: no camera's
@@ -167,14 +238,33 @@ impl Cameras {
 }
 
 impl Camera {
+    fn note(&mut self, frame: &Frame) {
+        let (stamp_us, arrived_ns) = (frame.stamp_us, frame.arrived_ns);
+        self.last = Some(Seen { stamp_us, arrived_ns });
+        self.frames += 1;
+        let pulse_us = i128::from(stamp_us) - i128::from(self.numbering.phase_us());
+        let lag_us = i128::from(arrived_ns / 1000) - pulse_us;
+        self.lag_us = self.lag_us.min(i64::try_from(lag_us).unwrap_or(i64::MAX));
+    }
+
+    /// The pulse that its last frame answered.
+    fn pulse(&self) -> Option<Origin> {
+        let stamp_us = self.last?.stamp_us;
+        Some(Origin {
+            trigger: self.numbering.nearest(stamp_us),
+            stamp_us: i64::try_from(stamp_us).ok()?.checked_sub(self.numbering.phase_us())?,
+            period_us: self.numbering.period_us(),
+        })
+    }
+
     fn goes_back(&self, frame: &Frame) -> bool {
-        self.last.is_some_and(|(stamp_us, _)| frame.stamp_us < stamp_us)
+        self.last.is_some_and(|last| frame.stamp_us < last.stamp_us)
     }
 
     fn runs_away(&self, frame: &Frame) -> bool {
-        self.last.is_some_and(|(stamp_us, arrived_ns)| {
-            let host_ns = frame.arrived_ns.saturating_sub(arrived_ns);
-            let device_ns = frame.stamp_us.saturating_sub(stamp_us).saturating_mul(1000);
+        self.last.is_some_and(|last| {
+            let host_ns = frame.arrived_ns.saturating_sub(last.arrived_ns);
+            let device_ns = frame.stamp_us.saturating_sub(last.stamp_us).saturating_mul(1000);
             device_ns > host_ns.saturating_add(AHEAD_NS)
         })
     }

@@ -1,7 +1,7 @@
 //! The encoder stage: brings depth and IR frames into the form of the take's profile.
 
 use crate::error::Result;
-use crate::frame::{Cause, Frame, Loss, TrackName};
+use crate::frame::{Cause, Frame, Loss, LostAt, TrackName};
 use crate::lane::{Received, Receiver, Sender};
 use crate::stage::{Stage, Step};
 use std::time::Duration;
@@ -41,10 +41,10 @@ impl Stage for Encoder {
                 if matches!(frame.track, TrackName::Depth | TrackName::Ir) {
                     swap_bytes(&mut frame.buf);
                 }
-                let (track, stamp_us) = (frame.track, Some(frame.stamp_us));
+                let (track, at) = (frame.track, LostAt::Device(frame.stamp_us));
                 if self.output.send(frame).is_err() {
                     // A full loss lane loses the cause alone: the gap itself is still seen.
-                    let _ = self.losses.send(Loss { track, stamp_us, cause: Cause::LaneFull });
+                    let _ = self.losses.send(Loss { track, at, cause: Cause::LaneFull });
                 }
                 Ok(Step::Worked)
             }

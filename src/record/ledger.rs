@@ -1,6 +1,6 @@
 //! The ledger: every trigger of every track that has no frame, with the cause.
 
-use crate::frame::{Cause, Loss, TrackName};
+use crate::frame::{Cause, TrackName};
 use std::ops::Range;
 
 /// Triggers without a frame, one after the other, for one cause.
@@ -24,6 +24,9 @@ fn same_camera(a: TrackName, b: TrackName) -> bool {
 /// then read "not sent by the device".
 const REPORTS_MAX: usize = 1024;
 
+/// A loss arrived within so many triggers of its own: USB may deliver late, or several at once.
+const NEAR: u64 = 8;
+
 /// Only the last few entries can touch a new one: one a track and cause.
 const NEIGHBOURS: usize = 16;
 
@@ -39,8 +42,19 @@ pub struct Ledger {
 #[derive(Debug, Clone, Copy)]
 struct Report {
     track: TrackName,
-    trigger: Option<u64>,
+    place: Place,
     cause: Cause,
+}
+
+/// Which trigger a loss belongs to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Place {
+    /// This one.
+    At(u64),
+    /// One near this: what was lost had no time stamp, but it was known when it arrived.
+    Near(u64),
+    /// Nobody knows.
+    Unknown,
 }
 
 impl Ledger {
@@ -54,12 +68,12 @@ impl Ledger {
         }
     }
 
-    /// A stage reported a loss; `trigger` is the number of its time stamp, where it had one.
-    pub fn report(&mut self, loss: &Loss, trigger: Option<u64>) {
+    /// A stage reported a loss of `track`.
+    pub fn report(&mut self, track: TrackName, place: Place, cause: Cause) {
         if self.reports.len() == REPORTS_MAX {
             self.reports.remove(0);
         }
-        self.reports.push(Report { track: loss.track, trigger, cause: loss.cause });
+        self.reports.push(Report { track, place, cause });
     }
 
     /// A frame of `track` for `trigger` is there; triggers passed over become losses.
@@ -76,13 +90,13 @@ impl Ledger {
     }
 
     /// Samples of `track` are missing within `triggers`: a track whose frames answer no trigger is
-    /// reckoned by those that its gaps touch.
-    pub fn gap(&mut self, track: TrackName, triggers: Range<u64>) {
+    /// reckoned by those that its gaps touch. The cause is `otherwise` where no stage reported one.
+    pub fn gap(&mut self, track: TrackName, triggers: Range<u64>, otherwise: Cause) {
         for trigger in triggers {
             let known =
                 |missing: &Missing| missing.track == track && missing.triggers.contains(&trigger);
             if !self.missing.iter().rev().take(NEIGHBOURS).any(known) {
-                let cause = self.cause_of(track, trigger).unwrap_or(Cause::NotSent);
+                let cause = self.cause_near(track, trigger).unwrap_or(otherwise);
                 self.add(track, trigger, cause);
             }
         }
@@ -116,26 +130,42 @@ impl Ledger {
         if next >= end {
             return;
         }
-        for trigger in next..end {
-            let cause = self.cause_of(track, trigger).unwrap_or(otherwise);
+        // Losses with a time first, so that those without are left for the triggers that are.
+        let known: Vec<_> = (next..end).map(|trigger| self.cause_at(track, trigger)).collect();
+        for (trigger, known) in (next..end).zip(known) {
+            let cause = known.or_else(|| self.cause_near(track, trigger)).unwrap_or(otherwise);
             self.add(track, trigger, cause);
         }
         // Reports of before the gap explain nothing any more; those of the gap may explain the
         // sister track.
-        self.reports.retain(|report| report.trigger.is_none_or(|at| at + 64 > next));
+        self.reports.retain(|report| match report.place {
+            Place::At(at) | Place::Near(at) => at + 64 > next,
+            Place::Unknown => true,
+        });
     }
 
-    /// The cause reported for `trigger`. A report without a time is taken for the first gap that
-    /// nothing else explains, and then stands for that trigger.
-    fn cause_of(&mut self, track: TrackName, trigger: u64) -> Option<Cause> {
-        let mut of_camera = self.reports.iter_mut().filter(|r| same_camera(r.track, track));
-        if let Some(known) = of_camera.find(|report| report.trigger == Some(trigger)) {
-            return Some(known.cause);
-        }
-        let mut of_camera = self.reports.iter_mut().filter(|r| same_camera(r.track, track));
-        let untimed = of_camera.find(|report| report.trigger.is_none())?;
-        untimed.trigger = Some(trigger);
-        Some(untimed.cause)
+    /// The cause reported for just this trigger.
+    fn cause_at(&self, track: TrackName, trigger: u64) -> Option<Cause> {
+        let at = |report: &&Report| {
+            same_camera(report.track, track) && report.place == Place::At(trigger)
+        };
+        self.reports.iter().find(at).map(|report| report.cause)
+    }
+
+    /// The cause of a report without a time stamp that fits best, which then stands for this
+    /// trigger: of a loss that arrived about then, else of one that nobody knows the time of.
+    fn cause_near(&mut self, track: TrackName, trigger: u64) -> Option<Cause> {
+        let mut of_camera: Vec<_> =
+            self.reports.iter_mut().filter(|report| same_camera(report.track, track)).collect();
+        let distance = |report: &Report| match report.place {
+            Place::At(at) => (at == trigger).then_some(0),
+            Place::Near(at) => (at.abs_diff(trigger) <= NEAR).then_some(1 + at.abs_diff(trigger)),
+            Place::Unknown => Some(NEAR + 2),
+        };
+        of_camera.retain(|report| distance(report).is_some());
+        let best = of_camera.into_iter().min_by_key(|report| distance(report))?;
+        best.place = Place::At(trigger);
+        Some(best.cause)
     }
 
     fn add(&mut self, track: TrackName, trigger: u64, cause: Cause) {
@@ -154,17 +184,13 @@ impl Ledger {
 mod tests {
     use super::*;
 
-    fn loss(track: TrackName, cause: Cause) -> Loss {
-        Loss { track, stamp_us: None, cause }
-    }
-
     #[test]
     fn every_trigger_passed_over_is_missing_with_its_cause() {
         let mut ledger = Ledger::new([TrackName::Depth, TrackName::Ir].into_iter(), 10);
         ledger.arrived(TrackName::Depth, 10);
         ledger.arrived(TrackName::Ir, 10);
-        ledger.report(&loss(TrackName::Depth, Cause::Malformed), None);
-        ledger.report(&loss(TrackName::Ir, Cause::LaneFull), Some(13));
+        ledger.report(TrackName::Depth, Place::Unknown, Cause::Malformed);
+        ledger.report(TrackName::Ir, Place::At(13), Cause::LaneFull);
         ledger.arrived(TrackName::Depth, 12);
         ledger.arrived(TrackName::Ir, 12);
         ledger.close(15, Cause::NotSent);
@@ -182,6 +208,20 @@ mod tests {
             ]
         );
         assert_eq!(ledger.count(), 6);
+    }
+
+    #[test]
+    fn a_loss_without_a_stamp_belongs_to_when_it_arrived() {
+        let mut ledger = Ledger::new([TrackName::Color].into_iter(), 0);
+        ledger.report(TrackName::Color, Place::Near(2), Cause::Transfer);
+        ledger.report(TrackName::Color, Place::At(3), Cause::Malformed);
+        ledger.arrived(TrackName::Color, 0);
+        ledger.arrived(TrackName::Color, 5);
+        let all: Vec<_> = ledger.missing().iter().map(|m| (m.triggers.clone(), m.cause)).collect();
+        // The transfer that failed is one of those that arrived about then; one frame was not sent.
+        assert_eq!(all.len(), 4 - 1 + 1, "{all:?}");
+        assert!(all.contains(&(3..4, Cause::Malformed)), "{all:?}");
+        assert_eq!(all.iter().filter(|(_, cause)| *cause == Cause::Transfer).count(), 1);
     }
 
     #[test]

@@ -4,6 +4,7 @@ use crate::config::Output;
 use crate::error::{Error, Result};
 use crate::record::disk::{Disk, PartFile};
 use genlock_formats::take::Take as TakeFile;
+use genlock_formats::triggers::Triggers;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -49,33 +50,46 @@ impl Place {
         Ok(Box::new(PartFile::create(&path)?))
     }
 
-    /// Writes `take.toml`, whole or not at all, and makes it durable. A single file has none.
+    /// Writes `triggers.csv` and then `take.toml`, whole or not at all, and makes them durable. A
+    /// single file has neither.
     ///
     /// # Errors
     /// `Disk` when it cannot be written; the recordings are whole all the same.
-    pub fn conclude(&self, take: &TakeFile) -> Result<()> {
+    pub fn conclude(&self, take: &TakeFile, triggers: &Triggers) -> Result<()> {
         let Output::Folder(folder) = &self.output else {
             return Ok(());
         };
-        let (part, path) = (folder.join("take.toml.part"), folder.join("take.toml"));
-        let text = take.to_toml();
-        let write = || -> std::io::Result<()> {
-            fs::write(&part, text)?;
-            fs::File::open(&part)?.sync_all()?;
-            fs::rename(&part, &path)?;
-            fs::File::open(folder)?.sync_all()
-        };
-        write().map_err(|cause| Error::disk("cannot write", &path, &cause))
+        write(folder, "triggers.csv", &triggers.to_csv())?;
+        // Last: a take that has one is complete.
+        write(folder, "take.toml", &take.to_toml())
     }
+}
+
+/// Writes a file of the take, whole or not at all.
+fn write(folder: &Path, name: &str, text: &str) -> Result<()> {
+    let (part, path) = (folder.join(format!("{name}.part")), folder.join(name));
+    let write = || -> std::io::Result<()> {
+        fs::write(&part, text)?;
+        fs::File::open(&part)?.sync_all()?;
+        fs::rename(&part, &path)?;
+        fs::File::open(folder)?.sync_all()
+    };
+    write().map_err(|cause| Error::disk("cannot write", &path, &cause))
 }
 
 /// The name of a device's file within a take.
 #[must_use]
 pub fn file_name(serial: &str) -> String {
+    format!("{}.mkv", file_stem(serial))
+}
+
+/// The serial as it stands in names of files and columns.
+#[must_use]
+pub fn file_stem(serial: &str) -> String {
     // A serial is printable ASCII (usb-protocol.md 3.3), but what names a file must not name a
     // folder.
     let safe = serial.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' });
-    format!("{}.mkv", safe.collect::<String>())
+    safe.collect()
 }
 
 fn is_missing(path: &Path) -> bool {

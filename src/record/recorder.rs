@@ -1,12 +1,13 @@
 //! The recorder stage: everything that one device delivers, numbered, in order, onto the disk.
 
 use crate::error::{Error, Result};
-use crate::frame::{Cause, Frame, Loss, TrackName};
+use crate::frame::{Cause, Frame, Loss, LostAt, TrackName};
 use crate::lane::{Received, Receiver, Sender};
 use crate::record::cameras::{Cameras, Judged};
 use crate::record::counters::Counters;
 use crate::record::file::{CLUSTER_FRAMES_MAX, RecordingFile};
-use crate::record::ledger::{Ledger, Missing};
+use crate::record::ledger::{Ledger, Missing, Place};
+use crate::record::monitor::Note;
 use crate::record::window::Window;
 use crate::stage::{Stage, Step};
 use crate::sync::Span;
@@ -14,10 +15,12 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Records one device. Frames that arrive before the take has begun are held; the take begins with
-/// the first trigger that every camera of every device delivers.
+/// Records one device. The take begins with the first trigger after every camera of every device
+/// has delivered; what a device sends between its own readiness and the last one's is held.
 pub struct Recorder {
     name: String,
+    place: usize,
+    part: Part,
     frames: Receiver<Frame>,
     losses: Receiver<Loss>,
     span: Arc<Span>,
@@ -26,7 +29,22 @@ pub struct Recorder {
     file: RecordingFile,
     counters: Arc<Counters>,
     report: Sender<Report>,
+    notes: Sender<Note>,
     phase: Phase,
+}
+
+/// The part that a device has in the synchronization of a take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Part {
+    /// Others count by its pulses.
+    Leads,
+    /// It counts by the master's pulses.
+    Follows {
+        /// Whether its firmware is not the master's, so that their clocks begin at other times.
+        other_firmware: bool,
+    },
+    /// No other device of the take has to do with it.
+    Alone,
 }
 
 /// What the recorder reads and tells.
@@ -37,6 +55,8 @@ pub struct Lanes {
     pub losses: Receiver<Loss>,
     /// Where it puts its report when it is done.
     pub report: Sender<Report>,
+    /// Where it tells of every frame.
+    pub notes: Sender<Note>,
 }
 
 /// What a finished file holds.
@@ -55,8 +75,8 @@ pub struct Report {
 }
 
 enum Phase {
-    /// Waiting for the take to begin.
-    Gathering { held: VecDeque<Frame>, proposed: bool },
+    /// Waiting for the take to begin. Frames are held from when the device is ready.
+    Gathering { held: VecDeque<Frame>, ready: bool, counts_by_master: bool },
     /// In the take.
     Rolling(Rolling),
     /// The file is finished.
@@ -68,8 +88,10 @@ struct Rolling {
     window: Window,
     ledger: Ledger,
     open: Vec<TrackName>,
-    /// Device time of the last IMU sample.
+    /// Device time of the last IMU sample that came.
     imu_us: Option<u64>,
+    /// Device time of the last IMU sample in the file.
+    imu_written_us: Option<u64>,
 }
 
 /// IMU samples are 600 us apart (usb-protocol.md 7.1): so long a pause is a lost packet.
@@ -80,10 +102,10 @@ const IMU_GAP_US: u64 = 3000;
 const HELD_MAX: usize = 288;
 
 impl Recorder {
-    /// A recorder for the device with `serial`.
+    /// A recorder for the device with `serial`, which has this place among the devices of the take.
     #[must_use]
     pub fn new(
-        serial: &str,
+        (serial, place, part): (&str, usize, Part),
         cameras: Cameras,
         lanes: Lanes,
         span: Arc<Span>,
@@ -91,8 +113,12 @@ impl Recorder {
         counters: Arc<Counters>,
     ) -> Self {
         let tracks = cameras.tracks().collect();
+        let held = VecDeque::with_capacity(HELD_MAX);
+        let counts_by_master = !matches!(part, Part::Follows { .. });
         Self {
             name: format!("{serial} recorder"),
+            place,
+            part,
             frames: lanes.frames,
             losses: lanes.losses,
             span,
@@ -101,30 +127,23 @@ impl Recorder {
             file,
             counters,
             report: lanes.report,
-            phase: Phase::Gathering { held: VecDeque::with_capacity(HELD_MAX), proposed: false },
+            notes: lanes.notes,
+            phase: Phase::Gathering { held, ready: false, counts_by_master },
         }
     }
 
-    /// Judges a frame by its time. In the gathering phase a clock that went back empties what was
-    /// held: the device has just been reset, as every start of a color camera does.
+    /// Judges a frame by its time.
     fn admit(&mut self, frame: Frame) -> Result<()> {
+        // Frames that come after the others have agreed belong to the take.
+        self.begin_if_decided()?;
         let judged = self.cameras.judge(&frame).map_err(|text| self.failed(&text))?;
-        let trigger = match judged {
-            Judged::Trigger(trigger) => trigger,
-            Judged::Implausible => {
-                self.lose(&frame, Cause::Malformed);
-                return Ok(());
-            }
-            Judged::Reset(trigger) => {
-                if let Phase::Gathering { held, .. } = &mut self.phase {
-                    held.retain(|held| !Cameras::same(held.track, frame.track));
-                }
-                trigger
-            }
+        let Judged::Trigger(trigger) = judged else {
+            self.lose(&frame, Cause::Malformed);
+            return Ok(());
         };
-        match &mut self.phase {
+        match &self.phase {
             Phase::Gathering { .. } => {
-                self.hold(frame);
+                self.gather(frame)?;
                 self.begin_if_decided()
             }
             Phase::Rolling(_) => self.roll(frame, trigger),
@@ -132,23 +151,71 @@ impl Recorder {
         }
     }
 
-    fn hold(&mut self, frame: Frame) {
-        let Phase::Gathering { held, proposed } = &mut self.phase else {
-            return;
+    /// A frame of before the take. When every camera has delivered, and a subordinate counts by its
+    /// master, the take may begin with the next trigger.
+    fn gather(&mut self, frame: Frame) -> Result<()> {
+        if self.part == Part::Leads
+            && let Some(reference) = self.cameras.reference()
+        {
+            self.span.set_reference(reference);
+        }
+        self.count_by_master()?;
+        let Phase::Gathering { held, ready, counts_by_master } = &mut self.phase else {
+            return Ok(());
         };
-        if held.len() == HELD_MAX {
+        if *ready {
+            return self.hold(frame);
+        }
+        let leads_unmeasured = self.part == Part::Leads && self.span.reference().is_none();
+        let latest = self.cameras.latest_of_all();
+        if let Some(latest) = latest.filter(|_| *counts_by_master && !leads_unmeasured) {
+            *ready = true;
+            held.clear();
+            // What was lost before the take is none of its losses.
+            while let Received::Value(_) = self.losses.receive(Duration::ZERO) {}
+            self.span.saw(latest);
+            self.span.propose(latest + 1);
+            self.counters.set_waiting(false);
+        }
+        Ok(())
+    }
+
+    fn count_by_master(&mut self) -> Result<()> {
+        let (Part::Follows { other_firmware }, Some(reference)) =
+            (self.part, self.span.reference())
+        else {
+            return Ok(());
+        };
+        let Phase::Gathering { counts_by_master, .. } = &mut self.phase else {
+            return Ok(());
+        };
+        if *counts_by_master {
+            return Ok(());
+        }
+        let followed = self.cameras.follow(reference, other_firmware);
+        *counts_by_master = followed == Ok(true);
+        followed.map(|_| ()).map_err(|text| self.failed(&text))
+    }
+
+    fn hold(&mut self, frame: Frame) -> Result<()> {
+        let trigger = self.cameras.nearest(frame.track, frame.stamp_us);
+        self.span.saw(trigger);
+        let Phase::Gathering { held, .. } = &mut self.phase else {
+            return Ok(());
+        };
+        if held.len() == HELD_MAX
+            && let Some(oldest) = held.front()
+        {
+            let lets_go = self.cameras.nearest(oldest.track, oldest.stamp_us);
+            if !self.span.raise(lets_go + 1) {
+                // The take has just begun, and with what is held.
+                self.begin_if_decided()?;
+                return self.roll(frame, trigger);
+            }
             held.pop_front();
         }
         held.push_back(frame);
-        if let Some(first) = self.cameras.first_common(held) {
-            if *proposed {
-                self.span.raise(first);
-            } else {
-                *proposed = true;
-                self.span.propose(first);
-            }
-            self.counters.set_waiting(false);
-        }
+        Ok(())
     }
 
     fn begin_if_decided(&mut self) -> Result<()> {
@@ -160,14 +227,13 @@ impl Recorder {
         };
         let held = std::mem::take(held);
         let start_us = self.cameras.start_of(first);
-        // Whatever went wrong before the take is not a loss of it.
-        while let Received::Value(_) = self.losses.receive(Duration::ZERO) {}
         self.phase = Phase::Rolling(Rolling {
             first,
             window: Window::new(self.tracks.iter().copied(), start_us),
             ledger: Ledger::new(self.cameras.image_tracks(), first),
             open: self.tracks.clone(),
             imu_us: None,
+            imu_written_us: None,
         });
         for frame in held {
             let trigger = self.cameras.nearest(frame.track, frame.stamp_us);
@@ -193,6 +259,12 @@ impl Recorder {
             let track = frame.track;
             if track == TrackName::Imu {
                 rolling.follow_imu(&self.cameras, &frame);
+            } else {
+                let (device, stamp_us) = (self.place, frame.stamp_us);
+                let arrived_ns = frame.arrived_ns;
+                // A full lane costs the take this piece of evidence, and no frame.
+                let _ =
+                    self.notes.send(Note::Frame { device, track, trigger, stamp_us, arrived_ns });
             }
             if let Err(late) = rolling.window.push(frame) {
                 rolling.ledger.lost(late.track, trigger, Cause::Late);
@@ -207,8 +279,9 @@ impl Recorder {
 
     fn lose(&mut self, frame: &Frame, cause: Cause) {
         if let Phase::Rolling(rolling) = &mut self.phase {
-            let loss = Loss { track: frame.track, stamp_us: None, cause };
-            rolling.ledger.report(&loss, None);
+            let near = self.cameras.at_host(frame.track, frame.arrived_ns);
+            let place = near.map_or(Place::Unknown, Place::Near);
+            rolling.ledger.report(frame.track, place, cause);
         }
     }
 
@@ -217,8 +290,14 @@ impl Recorder {
             return;
         };
         while let Received::Value(loss) = self.losses.receive(Duration::ZERO) {
-            let trigger = loss.stamp_us.map(|stamp| self.cameras.nearest(loss.track, stamp));
-            rolling.ledger.report(&loss, trigger);
+            let place = place_of(&self.cameras, &loss);
+            let of_before = match place {
+                Place::At(trigger) | Place::Near(trigger) => trigger < rolling.first,
+                Place::Unknown => false,
+            };
+            if !of_before {
+                rolling.ledger.report(loss.track, place, loss.cause);
+            }
         }
     }
 
@@ -234,6 +313,9 @@ impl Recorder {
             self.file.append(rolling.window.frames().take(count))?;
             for frame in rolling.window.frames().take(count) {
                 self.counters.add_frames(frame.track, units(frame));
+                if frame.track == TrackName::Imu {
+                    rolling.imu_written_us = Some(frame.last_us);
+                }
             }
             rolling.window.take(count);
             self.counters.set_bytes(self.file.bytes());
@@ -281,8 +363,9 @@ impl Recorder {
             return Err(self.failed("the take was stopped before its first frame"));
         }
         if self.tracks.contains(&TrackName::Imu) {
-            let last = rolling.imu_us.map(|us| self.cameras.nearest(TrackName::Imu, us) + 1);
-            rolling.ledger.gap(TrackName::Imu, last.unwrap_or(rolling.first)..end);
+            let last = rolling.imu_written_us;
+            let last = last.map(|us| self.cameras.nearest(TrackName::Imu, us) + 1);
+            rolling.ledger.gap(TrackName::Imu, last.unwrap_or(rolling.first)..end, otherwise);
         }
         rolling.ledger.close(end, otherwise);
         self.counters.set_losses(rolling.ledger.count());
@@ -324,10 +407,10 @@ impl Rolling {
     fn follow_imu(&mut self, cameras: &Cameras, frame: &Frame) {
         let trigger = cameras.nearest(TrackName::Imu, frame.stamp_us);
         match self.imu_us {
-            None => self.ledger.gap(TrackName::Imu, self.first..trigger),
+            None => self.ledger.gap(TrackName::Imu, self.first..trigger, Cause::NotSent),
             Some(last_us) if frame.stamp_us.saturating_sub(last_us) > IMU_GAP_US => {
                 let from = cameras.nearest(TrackName::Imu, last_us);
-                self.ledger.gap(TrackName::Imu, from..trigger + 1);
+                self.ledger.gap(TrackName::Imu, from..trigger + 1, Cause::NotSent);
             }
             Some(_) => {}
         }
@@ -337,6 +420,15 @@ impl Rolling {
     fn end_track(&mut self, track: TrackName) {
         self.open.retain(|open| *open != track);
         self.window.ended(track);
+    }
+}
+
+/// Which trigger a loss belongs to, as far as its time tells.
+fn place_of(cameras: &Cameras, loss: &Loss) -> Place {
+    match loss.at {
+        LostAt::Device(stamp_us) => Place::At(cameras.nearest(loss.track, stamp_us)),
+        LostAt::Host(ns) => cameras.at_host(loss.track, ns).map_or(Place::Unknown, Place::Near),
+        LostAt::Unknown => Place::Unknown,
     }
 }
 

@@ -3,15 +3,16 @@
 use crate::clock::Clock;
 use crate::config::Plan;
 use crate::error::{Error, Result};
+use crate::record::evidence;
 use crate::record::members::{engine, members};
 use crate::record::output::Place;
-use crate::record::status::Status;
-use crate::record::summary;
-use crate::record::take::{Recorded, Surroundings, Take};
+use crate::record::status::{DeviceStatus, Status, Waiting};
+use crate::record::summary::{self, About};
+use crate::record::take::{Job, Recorded, Surroundings, Take};
 use crate::stage;
 use crate::usb::Bus;
 use genlock_formats::k4a;
-use genlock_formats::take::Take as TakeFile;
+use genlock_formats::take::{Host, Take as TakeFile};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -36,6 +37,9 @@ const MASTER_MAX: Duration = Duration::from_secs(60);
 /// How long a device may be silent in mid-take before it is given up.
 const SILENCE_MAX: Duration = Duration::from_secs(5);
 
+/// How often the sync cables are looked at: a pulled one is to be told of within two seconds.
+const LOOK_AT_CABLES: Duration = Duration::from_millis(500);
+
 /// How long the frames before an agreed end may take to arrive.
 const ENDING_MAX: Duration = Duration::from_secs(3);
 
@@ -55,25 +59,29 @@ pub fn run(
     let engine = engine(plan, &members)?;
     let mut place = Place::create(&plan.output)?;
     let started = jiff::Timestamp::now();
+    let host = HostClock::begin(clock);
     let mut threads = Threads::default();
     let take = Take::start(
         members,
         plan.triggers,
+        plan.opening,
         Surroundings {
             engine,
             clock: clock.clone(),
             place: &mut |serial| place.file(serial),
-            launch: &mut |stages| {
-                threads.recorders.push(stage::spawn(stages.recorder)?);
-                for source in stages.sources {
-                    threads.sources.push(stage::spawn(source)?);
+            launch: &mut |job| {
+                match job {
+                    Job::Recorder(stage) => threads.recorders.push(stage::spawn(stage)?),
+                    Job::Source(stage) | Job::Monitor(stage) => {
+                        threads.others.push(stage::spawn(stage)?);
+                    }
                 }
                 Ok(())
             },
             written: written(started),
         },
     );
-    let take = match take {
+    let mut take = match take {
         Ok(take) => take,
         Err(cause) => {
             // The sources were told to stop; their lanes close, and nothing has been written.
@@ -81,27 +89,60 @@ pub fn run(
             return Err(cause);
         }
     };
-    let failure = watch_over(&take, &mut threads, stop, watch);
+    let failure = watch_over(&mut take, &mut threads, stop, watch);
     // What the watch saw is the cause; that stages then failed is what came of it.
     let of_stages = threads.join_all();
     let failure = failure.or(of_stages);
     let (recorded, stopped) = take.finish();
     let failure = failure.or(stopped.err());
-    let take = conclude(plan, started, &recorded, failure.as_ref(), &mut place)?;
+    let about = About { started, host: host.end(clock), failure: failure.as_ref() };
+    let take = conclude(plan, &about, &recorded, &mut place)?;
     Ok(Outcome { take, failure })
+}
+
+/// The host's monotonic clock against UTC, at the beginning of a take.
+struct HostClock {
+    utc_at_zero_ns: i128,
+}
+
+impl HostClock {
+    fn begin(clock: &Clock) -> Self {
+        Self { utc_at_zero_ns: utc_at_zero_ns(clock) }
+    }
+
+    /// What `take.toml` says of it, at the end of the take.
+    fn end(&self, clock: &Clock) -> Host {
+        let moved_ns = utc_at_zero_ns(clock) - self.utc_at_zero_ns;
+        let zero = jiff::Timestamp::from_nanosecond(self.utc_at_zero_ns).unwrap_or_default();
+        Host {
+            utc_at_zero: zero.strftime("%Y-%m-%dT%H:%M:%S.%6fZ").to_string(),
+            utc_moved_us: (moved_ns as f64 / 100.0).round() / 10.0,
+        }
+    }
+}
+
+/// UTC when the monotonic clock was 0. Of several looks the one counts that took least time.
+fn utc_at_zero_ns(clock: &Clock) -> i128 {
+    let look = |_| {
+        let before_ns = clock.now_ns();
+        let utc_ns = jiff::Timestamp::now().as_nanosecond();
+        let took_ns = clock.now_ns() - before_ns;
+        (took_ns, utc_ns - i128::from(before_ns + took_ns / 2))
+    };
+    (0..5).map(look).min().map_or(0, |(_, zero_ns)| zero_ns)
 }
 
 #[derive(Default)]
 struct Threads {
     recorders: Vec<JoinHandle<Result<()>>>,
-    sources: Vec<JoinHandle<Result<()>>>,
+    others: Vec<JoinHandle<Result<()>>>,
     failure: Option<Error>,
 }
 
 impl Threads {
     /// Collects the threads that have ended; the first failure is kept.
     fn collect(&mut self) {
-        for threads in [&mut self.recorders, &mut self.sources] {
+        for threads in [&mut self.recorders, &mut self.others] {
             let ended = threads.extract_if(.., |thread| thread.is_finished());
             for thread in ended {
                 let failed = stage::join(thread).err();
@@ -111,7 +152,7 @@ impl Threads {
     }
 
     fn join_all(&mut self) -> Option<Error> {
-        for thread in self.recorders.drain(..).chain(self.sources.drain(..)) {
+        for thread in self.recorders.drain(..).chain(self.others.drain(..)) {
             let failed = stage::join(thread).err();
             self.failure = self.failure.take().or(failed);
         }
@@ -122,13 +163,14 @@ impl Threads {
 /// Watches a take until its recorders are done. Gives what went wrong beside the stages' own
 /// failures.
 fn watch_over(
-    take: &Take,
+    take: &mut Take,
     threads: &mut Threads,
     stop: &AtomicBool,
     watch: &mut dyn FnMut(&Status),
 ) -> Option<Error> {
     let started = Instant::now();
-    let mut ending: Option<Instant> = None;
+    let (mut ending, mut all_there) = (None::<Instant>, None::<Instant>);
+    let mut looked_at_cables = started;
     let mut silence = Silence::default();
     let mut failure = None;
     while !threads.recorders.is_empty() {
@@ -136,8 +178,16 @@ fn watch_over(
         let status = take.status(started.elapsed());
         watch(&status);
         threads.collect();
+        if looked_at_cables.elapsed() >= LOOK_AT_CABLES {
+            take.look_at_cables();
+            looked_at_cables = Instant::now();
+        }
         if ending.is_none() && failure.is_none() {
-            failure = never_began(take, &status).or_else(|| silence.of(&status));
+            failure = never_began(&status).or_else(|| silence.of(&status));
+            if status.devices.iter().all(|device| device.waiting.is_none()) {
+                let since = *all_there.get_or_insert_with(Instant::now);
+                failure = failure.or(take.open_after(since.elapsed()).err());
+            }
         }
         let over = failure.is_some() || threads.failure.is_some() || stop.load(Ordering::Acquire);
         if over && ending.is_none() {
@@ -152,21 +202,35 @@ fn watch_over(
     failure
 }
 
-fn never_began(take: &Take, status: &Status) -> Option<Error> {
-    let waiting = take.waiting();
-    if waiting.is_empty() {
+/// That devices have not delivered in time, and what to do.
+fn never_began(status: &Status) -> Option<Error> {
+    let waiting = || status.devices.iter().filter(|device| device.waiting.is_some());
+    let pulses = |device: &DeviceStatus| device.waiting == Some(Waiting::Pulses);
+    let all_for_pulses = waiting().all(pulses) && waiting().count() == status.devices.len();
+    let limit = if all_for_pulses { MASTER_MAX } else { FIRST_FRAME_MAX };
+    if waiting().next().is_none() || status.elapsed <= limit {
         return None;
     }
-    let all_subordinate = status.devices.iter().all(|device| device.waiting_for_master);
-    let limit = if all_subordinate { MASTER_MAX } else { FIRST_FRAME_MAX };
-    (status.elapsed > limit).then(|| {
-        Error::Device(format!(
-            "{}: no frames within {} s; check the sync cable from its sync-in to the device \
-             before it, that the master runs with color on, and the USB 3 connection",
-            waiting.join(", "),
-            limit.as_secs()
-        ))
-    })
+    let seconds = limit.as_secs();
+    let one = |device: &DeviceStatus| {
+        let serial = &device.serial;
+        if device.stale {
+            format!(
+                "{serial}: its timestamps did not roll back to zero within {seconds} s; stop \
+                 whatever else uses it, and check the cable in its sync-in"
+            )
+        } else if pulses(device) {
+            format!(
+                "{serial}: the master's pulses did not come within {seconds} s; check the sync \
+                 cable from its sync-in to the device before it, and that the master runs with \
+                 color on"
+            )
+        } else {
+            format!("{serial}: no frames within {seconds} s; check its power and USB 3 connection")
+        }
+    };
+    let all: Vec<_> = waiting().map(one).collect();
+    Some(Error::Device(all.join("\n       ")))
 }
 
 /// Who has been silent, since when.
@@ -201,17 +265,17 @@ fn written(started: jiff::Timestamp) -> k4a::About {
     }
 }
 
-/// Writes `take.toml` where the take is a folder, and leaves nothing where nothing was recorded.
+/// Writes `triggers.csv` and `take.toml` where the take is a folder, and leaves nothing where
+/// nothing was recorded.
 fn conclude(
     plan: &Plan,
-    started: jiff::Timestamp,
+    about: &About<'_>,
     recorded: &[Recorded],
-    failure: Option<&Error>,
     place: &mut Place,
 ) -> Result<TakeFile> {
-    let take = summary::of(plan, started, recorded, failure);
+    let take = summary::of(plan, about, recorded);
     if recorded.iter().any(|recorded| recorded.report.is_some()) {
-        place.conclude(&take)?;
+        place.conclude(&take, &evidence::triggers(recorded))?;
     }
     Ok(take)
 }

@@ -9,6 +9,10 @@ pub struct Status {
     pub elapsed: Duration,
     /// The devices, subordinates first.
     pub devices: Vec<DeviceStatus>,
+    /// Alarms since the last look.
+    pub alarms: Vec<String>,
+    /// Whether the cameras run so that their automatics settle.
+    pub warming_up: bool,
 }
 
 /// How one device goes.
@@ -22,6 +26,17 @@ pub struct DeviceStatus {
     pub losses: u64,
     /// Bytes written.
     pub bytes: u64,
-    /// Whether it is a subordinate that has not yet seen its master's pulses.
-    pub waiting_for_master: bool,
+    /// What it is waited for.
+    pub waiting: Option<Waiting>,
+    /// Whether its clock has not been set to zero yet.
+    pub stale: bool,
+}
+
+/// What a device is waited for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Waiting {
+    /// A subordinate: the master's pulses.
+    Pulses,
+    /// Its first frames.
+    Frames,
 }

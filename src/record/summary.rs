@@ -2,21 +2,33 @@
 
 use crate::config::{ColorControls, Plan, Setting};
 use crate::error::Error;
+use crate::record::evidence;
 use crate::record::output::file_name;
 use crate::record::take::Recorded;
-use genlock_formats::take::{Control, Delay, Device, FORMAT, Loss, Outcome, Take};
+use crate::sync::Standing;
+use genlock_formats::take::{Control, Delay, Device, FORMAT, Host, Loss, Outcome, Take};
 use std::collections::BTreeMap;
 
+/// What is known of a take beside its devices.
+pub(super) struct About<'a> {
+    /// When it began.
+    pub started: jiff::Timestamp,
+    /// The host's clocks.
+    pub host: Host,
+    /// What ended it before its time.
+    pub failure: Option<&'a Error>,
+}
+
 /// Sums a take up.
-pub(super) fn of(
-    plan: &Plan,
-    started: jiff::Timestamp,
-    recorded: &[Recorded],
-    failure: Option<&Error>,
-) -> Take {
-    let mut devices: Vec<_> = recorded.iter().map(device).collect();
+pub(super) fn of(plan: &Plan, about: &About<'_>, recorded: &[Recorded]) -> Take {
+    let standings = evidence::standings(recorded);
+    let both = recorded.iter().zip(standings);
+    let mut devices: Vec<_> = both.map(|(recorded, standing)| device(recorded, standing)).collect();
     devices.sort_by(|a, b| a.serial.cmp(&b.serial));
-    let whole = devices.iter().all(|device| device.losses.is_empty());
+    // Frames that answer no pulse of the master are no frames of a trigger.
+    let whole = |device: &Device| device.losses.is_empty() && device.alarms.is_empty();
+    let whole = devices.iter().all(whole);
+    let &About { started, failure, .. } = about;
     Take {
         format: FORMAT,
         genlock: env!("CARGO_PKG_VERSION").to_owned(),
@@ -28,13 +40,13 @@ pub(super) fn of(
         },
         reason: failure.map(ToString::to_string),
         triggers_asked: plan.triggers,
-        verdict: None,
-        host: None,
+        verdict: devices.iter().filter_map(|device| device.verdict).max(),
+        host: Some(about.host.clone()),
         devices,
     }
 }
 
-fn device(recorded: &Recorded) -> Device {
+fn device(recorded: &Recorded, standing: Option<Standing>) -> Device {
     let (config, report) = (&recorded.config, recorded.report.as_ref());
     let frames = report.map(|report| report.frames.as_slice()).unwrap_or_default();
     let missing = report.map(|report| report.missing.as_slice()).unwrap_or_default();
@@ -61,11 +73,11 @@ fn device(recorded: &Recorded) -> Device {
             .map(|(name, version)| (name.to_owned(), version.to_string()))
             .into(),
         color_controls: controls(&recorded.controls),
-        verdict: None,
-        reasons: Vec::new(),
-        clock: None,
-        phase: None,
-        alarms: Vec::new(),
+        verdict: standing.as_ref().map(|standing| standing.verdict),
+        reasons: standing.as_ref().map(|standing| standing.reasons.clone()).unwrap_or_default(),
+        clock: standing.as_ref().and_then(|standing| standing.clock.clone()),
+        phase: standing.and_then(|standing| standing.phase),
+        alarms: recorded.evidence.alarms.clone(),
         losses: missing
             .iter()
             .map(|missing| Loss {

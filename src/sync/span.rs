@@ -2,15 +2,16 @@
 
 use crate::sync::Origin;
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// The triggers of a take: agreed upon by all its devices, so that every file begins and ends with
 /// the same.
 #[derive(Debug)]
 pub struct Span {
     count: Option<u64>,
-    undecided: AtomicUsize,
-    first: AtomicU64,
+    /// The first trigger, and how many parties have not agreed to it yet: one word, so that nobody
+    /// moves a beginning that others may have acted upon.
+    beginning: AtomicU64,
     latest: AtomicU64,
     closed: AtomicU64,
     /// Written once, by the master's recorder, before anybody waits for it: reading takes no lock.
@@ -27,6 +28,10 @@ pub struct Reference {
     pub lag_us: i64,
 }
 
+/// Room for the first trigger: 280,000 years of them.
+const FIRST_BITS: u32 = 48;
+const FIRST_MAX: u64 = (1 << FIRST_BITS) - 1;
+
 /// Triggers still recorded after a stop: one may be in exposure, one on the wire.
 const STOP_AFTER: u64 = 2;
 
@@ -37,8 +42,7 @@ impl Span {
     pub fn new(parties: usize, count: Option<u64>) -> Self {
         Self {
             count,
-            undecided: AtomicUsize::new(parties),
-            first: AtomicU64::new(0),
+            beginning: AtomicU64::new((parties as u64) << FIRST_BITS),
             latest: AtomicU64::new(0),
             closed: AtomicU64::new(u64::MAX),
             reference: OnceLock::new(),
@@ -58,20 +62,31 @@ impl Span {
 
     /// A party says, once, that the take may begin with `first`, or later.
     pub fn propose(&self, first: u64) {
-        self.raise(first);
-        self.undecided.fetch_sub(1, Ordering::AcqRel);
+        let agree = |before: u64| {
+            let (undecided, earlier) = (before >> FIRST_BITS, before & FIRST_MAX);
+            Some(undecided.saturating_sub(1) << FIRST_BITS | earlier.max(first.min(FIRST_MAX)))
+        };
+        // The closure always gives a value.
+        let _ = self.beginning.fetch_update(Ordering::AcqRel, Ordering::Acquire, agree);
     }
 
-    /// A party that has proposed can no longer begin that early.
-    pub fn raise(&self, first: u64) {
-        self.first.fetch_max(first, Ordering::AcqRel);
+    /// A party that has proposed can no longer begin before `first`. Says false when the take has
+    /// begun already.
+    #[must_use]
+    pub fn raise(&self, first: u64) -> bool {
+        let raise = |before: u64| {
+            let (undecided, earlier) = (before >> FIRST_BITS, before & FIRST_MAX);
+            let later = undecided << FIRST_BITS | earlier.max(first.min(FIRST_MAX));
+            (undecided > 0).then_some(later)
+        };
+        self.beginning.fetch_update(Ordering::AcqRel, Ordering::Acquire, raise).is_ok()
     }
 
     /// The first trigger of the take, once every party has proposed.
     #[must_use]
     pub fn first(&self) -> Option<u64> {
-        let decided = self.undecided.load(Ordering::Acquire) == 0;
-        decided.then(|| self.first.load(Ordering::Acquire))
+        let beginning = self.beginning.load(Ordering::Acquire);
+        (beginning >> FIRST_BITS == 0).then_some(beginning & FIRST_MAX)
     }
 
     /// A device has seen a frame of `trigger`.
@@ -113,8 +128,11 @@ mod tests {
         let span = Span::new(2, Some(10));
         span.propose(3);
         assert_eq!((span.first(), span.end()), (None, None));
+        assert!(span.raise(4));
         span.propose(5);
         assert_eq!((span.first(), span.end()), (Some(5), Some(15)));
+        assert!(!span.raise(6), "others have begun with 5");
+        assert_eq!(span.first(), Some(5));
         span.saw(7);
         span.close();
         assert_eq!(span.end(), Some(9));

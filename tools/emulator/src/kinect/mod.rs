@@ -1,16 +1,18 @@
 //! One camera: requests come in, the state changes, payloads go out.
 
-use crate::calibration::blob;
+mod commands;
+mod frames;
+
 use crate::controls::Controls;
 use crate::descriptors::{Descriptors, Function, INTERVAL_BYTES};
-use crate::faults::{ColorFault, DepthFault, Faults};
+use crate::faults::Faults;
 use crate::imu::{self, SAMPLES};
-use crate::mcu::{Replies, Request as McuRequest, Status};
+use crate::mcu::{Replies, Request as McuRequest};
 use crate::noise::hash;
-use crate::raw::{SensorMode, Trailer};
+use crate::raw::SensorMode;
 use crate::timing::{Cable, Delivery, DeviceClock, Pulses, Queue, Trigger};
 use crate::usb::{Read, Received, Request, Stall};
-use crate::uvc::{FrameFacts, Negotiation, Position};
+use crate::uvc::{Negotiation, Position};
 use crate::view::View;
 use genlock_formats::k4a::{ColorMode, Rate, Role};
 
@@ -61,9 +63,6 @@ impl Setup {
         }
     }
 }
-
-/// Firmware versions, as command 0x201 gives them (usb-protocol.md 3.2).
-const VERSIONS: [u8; 18] = [1, 6, 0x6E, 0, 1, 6, 0x4F, 0, 1, 6, 0x0E, 0, 0xDD, 0x17, 7, 0, 0, 0];
 
 /// From a pulse to the frame's first byte on the wire: exposure and readout.
 const COLOR_LATENCY_NS: i64 = 20_000_000;
@@ -457,100 +456,11 @@ impl Kinect {
         Ok(())
     }
 
-    /// A firmware package: taken, and thrown away. The emulated versions do not change.
-    fn take_package(
-        &mut self,
-        function: Function,
-        request: &[u8],
-        bytes: usize,
-        data: &[u8],
-    ) -> Result<(), Stall> {
-        let request = McuRequest::read(request).ok_or(Stall)?;
-        if function != Function::Depth {
-            return Err(Stall);
-        }
-        let whole =
-            if data.len() == bytes { Ok(Vec::new()) } else { Err(Status::InvalidPayloadSize) };
-        self.depth_replies.answer(&request, false, whole);
-        Ok(())
-    }
-
-    /// usb-protocol.md 3.1.
-    fn depth_command(&mut self, request: &McuRequest<'_>, now_ns: u64) -> Result<Vec<u8>, Status> {
-        match request.code {
-            0x0 => self.power_cycle(now_ns),
-            0x09 if self.depth.mode.is_none() || self.depth.rate.is_none() => {
-                return Err(Status::WrongDeviceState);
-            }
-            0x09 => self.depth.started = true,
-            0x0A => self.depth.started = false,
-            0x22 if self.depth.mode.is_none() => return Err(Status::WrongDeviceState),
-            0x22 => match request.number()? {
-                2 => return Ok(blob(self.setup.seed)),
-                _ => return Err(Status::BadTag),
-            },
-            0xE1 => {
-                let mode = SensorMode::from_id(request.number()?);
-                let mode = mode.ok_or(Status::InvalidParameter)?;
-                if !self.setup.view.prepare_depth(mode) {
-                    return Err(Status::InvalidParameter);
-                }
-                self.depth.mode = Some(mode);
-            }
-            0xEF | 0xF0 => {}
-            0xF1 => match (self.depth.started, self.depth.rate) {
-                (true, Some(rate)) => {
-                    let own = Pulses::new(now_ns, rate, self.clock, &self.setup.faults);
-                    self.depth.streaming = Some(own);
-                }
-                _ => return Err(Status::WrongCommandState),
-            },
-            0xF2 => self.depth.streaming = None,
-            0x103 => {
-                let fps = request.number()?;
-                let rate = Rate::ALL.into_iter().find(|rate| rate.fps() == fps);
-                let too_fast = self.depth.mode == Some(SensorMode::MegaPixel) && fps > 15;
-                self.depth.rate = Some(rate.filter(|_| !too_fast).ok_or(Status::InvalidParameter)?);
-            }
-            0x111 => return Ok(self.setup.view.calibration().to_vec()),
-            0x115 => return Ok(self.setup.serial.clone().into_bytes()),
-            0x201 => return Ok(self.versions().to_vec()),
-            // No update is under way: every component says that it succeeded.
-            0x203 => return Ok([0xFF, 0xC3].repeat(4)),
-            _ => return Err(Status::NotImplemented),
-        }
-        Ok(Vec::new())
-    }
-
-    /// usb-protocol.md 8.
-    fn color_command(&mut self, request: &McuRequest<'_>, now_ns: u64) -> Result<Vec<u8>, Status> {
-        match request.code {
-            0x8000_0000 => self.power_cycle(now_ns),
-            0x8000_0001 => self.sync = sync_config(request.arguments)?,
-            0x8000_0003 => self.imu = Some(Imu { start_ns: now_ns, next_packet: 0 }),
-            0x8000_0004 => self.imu = None,
-            0x8000_0006 => {
-                let (sync_in, sync_out) = (self.has_cable(now_ns), self.setup.sync_out.is_some());
-                return Ok(vec![u8::from(sync_in) | u8::from(sync_out) << 1]);
-            }
-            _ => return Err(Status::NotImplemented),
-        }
-        Ok(Vec::new())
-    }
-
     fn power_cycle(&mut self, now_ns: u64) {
         self.stop_color(now_ns);
         let journal = std::mem::take(&mut self.journal);
         let exposures = std::mem::take(&mut self.exposures);
         *self = Self { journal, exposures, ..Self::new(self.setup.clone()) };
-    }
-
-    fn versions(&self) -> [u8; 18] {
-        let mut versions = VERSIONS;
-        if let Some(build) = self.setup.faults.color_firmware_build {
-            versions[2..4].copy_from_slice(&build.to_le_bytes());
-        }
-        versions
     }
 
     /// A bulk transfer from the device: a command's data or response, a depth frame, an IMU packet.
@@ -581,174 +491,6 @@ impl Kinect {
                 }
             },
         }
-    }
-
-    /// What triggers depth exposures.
-    fn depth_trigger(&mut self) -> Option<Trigger> {
-        let own = self.depth.streaming?;
-        let alone = self.sync.role != Role::Subordinate;
-        self.leading().or(alone.then_some(Trigger::new(own)))
-    }
-
-    fn depth_frame(&mut self, into: &mut [u8], now_ns: u64) -> Read {
-        loop {
-            let (Some(trigger), Some(mode)) = (self.depth_trigger(), self.depth.mode) else {
-                return Read::Pending;
-            };
-            let mut queue = self.depth.queue;
-            let ready = queue.ready(&trigger, self.delivery(true), now_ns);
-            self.depth.queue = queue;
-            let Some(k) = ready else {
-                return Read::Pending;
-            };
-            self.depth.queue.next = k + 1;
-            let exposure = self.expose(&trigger, k, true);
-            self.remember(exposure);
-            let fault = self.setup.faults.depth(k);
-            let bytes = mode.frame_bytes();
-            if fault == Some(DepthFault::Missing) {
-                continue;
-            }
-            if fault == Some(DepthFault::Overlong) || into.len() < bytes {
-                return Read::Overflow;
-            }
-            let trailer = Trailer {
-                exposure_ticks: exposure.ticks,
-                sof_ticks: self.clock.ticks(now_ns),
-                sensor_c: 32.5,
-                laser_c: [31.0, 30.5],
-            };
-            let Some(body) = self.setup.view.depth(k) else {
-                return Read::Pending;
-            };
-            body.write(k, &trailer, &mut into[..bytes]);
-            return match fault {
-                Some(DepthFault::Short) => Read::Done(bytes / 2),
-                Some(DepthFault::Garbled) => {
-                    into[bytes - 40..bytes].fill(0xA5);
-                    Read::Done(bytes)
-                }
-                _ => Read::Done(bytes),
-            };
-        }
-    }
-
-    fn imu_packet(&mut self, into: &mut [u8], now_ns: u64) -> Read {
-        self.leading();
-        if into.len() < imu::PACKET_BYTES {
-            return Read::Overflow;
-        }
-        loop {
-            let Some(state) = &mut self.imu else {
-                return Read::Pending;
-            };
-            let newest = newest_packet(state, now_ns);
-            let packet = state.next_packet.max((newest + 1).saturating_sub(IMU_HELD_MAX));
-            if packet > newest || now_ns < packet_ready_ns(state, packet) {
-                return Read::Pending;
-            }
-            state.next_packet = packet + 1;
-            let start_ns = state.start_ns;
-            let fault = self.setup.faults.imu(packet);
-            if fault == Some(crate::faults::ImuFault::Missing) {
-                continue;
-            }
-            let samples = std::array::from_fn(|i| {
-                let number = packet * SAMPLES + i as u64;
-                let at_ns = start_ns + number * imu::SAMPLE_NS;
-                (self.imu_ticks(at_ns), self.setup.view.imu(number))
-            });
-            return Read::Done(imu::packet(&samples, fault, into));
-        }
-    }
-
-    fn imu_ticks(&self, at_ns: u64) -> u64 {
-        let follows_at = self.reset_ns.map(|reset_ns| reset_ns + IMU_RESET_NS);
-        match follows_at {
-            Some(follows_at) if at_ns < follows_at => self.clock_before.ticks(at_ns),
-            _ => self.clock.ticks(at_ns),
-        }
-    }
-
-    /// An isochronous transfer of the color stream: packets of at most `packet_bytes`, that far
-    /// apart in `into`, their lengths in `lens` (none: lost on the way). Packets without data are
-    /// left out, and a transfer ends with a frame.
-    pub fn isochronous_in(
-        &mut self,
-        function: Function,
-        endpoint: u8,
-        into: &mut [u8],
-        packet_bytes: usize,
-        lens: &mut [Option<u32>],
-        now_ns: u64,
-    ) -> Read {
-        if self.is_gone(now_ns) {
-            return Read::Gone;
-        }
-        let bandwidth = usize::from(self.color.alternate).checked_sub(1).map(|i| INTERVAL_BYTES[i]);
-        if function != Function::Color || endpoint != 0x81 || bandwidth != Some(packet_bytes as u32)
-        {
-            return Read::Stall;
-        }
-        let trigger = loop {
-            let (Some(trigger), Some(_)) = (self.leading(), self.color.streaming) else {
-                return Read::Pending;
-            };
-            let mut queue = self.color.queue;
-            let before = queue.next;
-            let ready = queue.ready(&trigger, self.delivery(false), now_ns);
-            self.color.queue = queue;
-            let Some(k) = ready else {
-                return Read::Pending;
-            };
-            if k != before {
-                self.color.position.sent = 0;
-            }
-            if self.setup.faults.color(k) != Some(ColorFault::Missing) {
-                break trigger;
-            }
-            self.color.queue.next = k + 1;
-        };
-        Read::Done(self.color_packets(&trigger, into, packet_bytes, lens, now_ns))
-    }
-
-    fn color_packets(
-        &mut self,
-        trigger: &Trigger,
-        into: &mut [u8],
-        packet_bytes: usize,
-        lens: &mut [Option<u32>],
-        now_ns: u64,
-    ) -> usize {
-        let k = self.color.queue.next;
-        let fault = self.setup.faults.color(k);
-        let exposure = self.expose(trigger, k, false);
-        if self.color.position.sent == 0 {
-            self.remember(exposure);
-        }
-        let period_us = trigger.pulses.rate.period_us();
-        let facts = FrameFacts {
-            pts_ticks: exposure.ticks,
-            sof_ticks: self.clock.ticks(now_ns),
-            effective: self.color.controls.effective(period_us, k, self.setup.seed),
-        };
-        let image = self.setup.view.color(k);
-        let mut count = 0;
-        for packet in into.chunks_exact_mut(packet_bytes) {
-            if count == lens.len() {
-                break;
-            }
-            let middle = self.color.position.sent > 0;
-            let (bytes, last) = self.color.position.payload(image, &facts, fault, packet);
-            let lost = fault == Some(ColorFault::LostPayload) && middle && !last;
-            lens[count] = (!lost).then_some(bytes as u32);
-            count += 1;
-            if last {
-                self.color.queue.next = k + 1;
-                break;
-            }
-        }
-        count
     }
 
     /// Host time at which a pending read will have data; none when that depends on something else.
@@ -787,21 +529,4 @@ fn packet_ready_ns(imu: &Imu, packet: u64) -> u64 {
 fn newest_packet(imu: &Imu, now_ns: u64) -> u64 {
     let elapsed = now_ns.saturating_sub(imu.start_ns + IMU_LATENCY_NS);
     (elapsed / (SAMPLES * imu::SAMPLE_NS)).saturating_sub(1)
-}
-
-/// The 13 bytes of SET_SYS_CFG.
-fn sync_config(arguments: &[u8]) -> Result<SyncConfig, Status> {
-    let words = arguments.as_chunks::<4>().0;
-    let [role, subordinate_delay, depth_delay] = words else {
-        return Err(Status::InvalidPayloadSize);
-    };
-    if arguments.len() != 13 {
-        return Err(Status::InvalidPayloadSize);
-    }
-    let role = Role::ALL.get(u32::from_le_bytes(*role) as usize).copied();
-    Ok(SyncConfig {
-        role: role.ok_or(Status::InvalidParameter)?,
-        subordinate_delay: u32::from_le_bytes(*subordinate_delay),
-        depth_delay: i32::from_le_bytes(*depth_delay),
-    })
 }
