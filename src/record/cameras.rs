@@ -18,6 +18,7 @@ const IMPLAUSIBLE_MAX: u32 = 30;
 pub struct Cameras {
     color: Option<Camera>,
     depth: Option<Camera>,
+    fps: u64,
     has_depth_images: bool,
     imu: Option<Camera>,
     began: bool,
@@ -79,6 +80,7 @@ impl Cameras {
         Self {
             color: config.color.map(|_| camera(sync_us)),
             depth: config.depth.map(|_| camera(sync_us + i64::from(config.depth_delay_us))),
+            fps: config.rate.fps().into(),
             has_depth_images: config.depth.is_some_and(|mode| mode.has_depth()),
             imu: config.imu.then(|| camera(0)),
             began: false,
@@ -135,20 +137,29 @@ impl Cameras {
         })
     }
 
+    /// Frames that tell where a clock stands; where arrivals must tell the pulse, a second of them,
+    /// of which some were delivered in time.
+    fn measured_min(&self, by_arrival: bool) -> u64 {
+        if by_arrival { self.fps.max(MEASURED_MIN) } else { MEASURED_MIN }
+    }
+
     /// What a master's subordinates count by, once it is measured.
     #[must_use]
-    pub fn reference(&self) -> Option<Reference> {
-        let color = self.color.as_ref().filter(|color| color.frames >= MEASURED_MIN)?;
+    pub fn reference(&self, by_arrival: bool) -> Option<Reference> {
+        let min = self.measured_min(by_arrival);
+        let color = self.color.as_ref().filter(|color| color.frames >= min)?;
         Some(Reference { origin: color.pulse()?, lag_us: color.lag_us })
     }
 
-    /// Counts by the master's pulses; says false before the first frame. A device whose firmware is not the master's sets its clock to
-    /// another time; its pulses are then told by when they arrive.
+    /// Counts by the master's pulses; says false before the first frame. A device whose firmware is
+    /// not the master's sets its clock to another time; its pulses are then told by when they
+    /// arrive.
     ///
     /// # Errors
     /// When the clock was not set to zero with the master's.
     pub fn follow(&mut self, reference: &Reference, other_firmware: bool) -> Result<bool, String> {
-        let lags = [&self.color, &self.depth].into_iter().flatten().filter(|c| c.frames > 0);
+        let min = if other_firmware { self.measured_min(true) } else { 1 };
+        let lags = [&self.color, &self.depth].into_iter().flatten().filter(|c| c.frames >= min);
         let Some(lag_us) = lags.map(|camera| camera.lag_us).min() else {
             return Ok(false);
         };
@@ -211,7 +222,9 @@ impl Cameras {
         let half_period = |camera: &Camera| {
             let next = camera.numbering.time_of(first + 1)?;
             let time = camera.numbering.time_of(first)?;
-            Some(time.saturating_sub((next - time) / 2))
+            // What rounding may make of half a period.
+            const ROUNDING_US: u64 = 100;
+            Some(time.saturating_sub((next - time) / 2 + ROUNDING_US))
         };
         [&self.color, &self.depth].into_iter().flatten().filter_map(half_period).min().unwrap_or(0)
     }

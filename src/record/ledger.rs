@@ -24,8 +24,9 @@ fn same_camera(a: TrackName, b: TrackName) -> bool {
 /// then read "not sent by the device".
 const REPORTS_MAX: usize = 1024;
 
-/// A loss arrived within so many triggers of its own: USB may deliver late, or several at once.
-const NEAR: u64 = 8;
+/// A loss arrives within fewer triggers of its own: USB may deliver late, or several at once.
+/// Losses of which nobody knows the time are taken to be this far away.
+const FARTHEST: u64 = 10;
 
 /// Only the last few entries can touch a new one: one a track and cause.
 const NEIGHBOURS: usize = 16;
@@ -96,8 +97,7 @@ impl Ledger {
             let known =
                 |missing: &Missing| missing.track == track && missing.triggers.contains(&trigger);
             if !self.missing.iter().rev().take(NEIGHBOURS).any(known) {
-                let cause = self.cause_near(track, trigger).unwrap_or(otherwise);
-                self.add(track, trigger, cause);
+                self.explain(track, trigger..trigger + 1, otherwise);
             }
         }
     }
@@ -130,12 +130,7 @@ impl Ledger {
         if next >= end {
             return;
         }
-        // Losses with a time first, so that those without are left for the triggers that are.
-        let known: Vec<_> = (next..end).map(|trigger| self.cause_at(track, trigger)).collect();
-        for (trigger, known) in (next..end).zip(known) {
-            let cause = known.or_else(|| self.cause_near(track, trigger)).unwrap_or(otherwise);
-            self.add(track, trigger, cause);
-        }
+        self.explain(track, next..end, otherwise);
         // Reports of before the gap explain nothing any more; those of the gap may explain the
         // sister track.
         self.reports.retain(|report| match report.place {
@@ -144,28 +139,35 @@ impl Ledger {
         });
     }
 
-    /// The cause reported for just this trigger.
-    fn cause_at(&self, track: TrackName, trigger: u64) -> Option<Cause> {
-        let at = |report: &&Report| {
-            same_camera(report.track, track) && report.place == Place::At(trigger)
-        };
-        self.reports.iter().find(at).map(|report| report.cause)
+    /// Gives each of the triggers a cause: that of the reported loss which fits best, and each
+    /// report to one trigger. Those that fit exactly come first, then those that arrived near it,
+    /// then those that nobody knows the time of.
+    fn explain(&mut self, track: TrackName, triggers: Range<u64>, otherwise: Cause) {
+        let mut unexplained: Vec<_> = triggers.clone().collect();
+        let mut causes = Vec::new();
+        for distance in 0..=FARTHEST {
+            unexplained.retain(|&trigger| {
+                let cause = self.cause_at(track, trigger, distance);
+                causes.extend(cause.map(|cause| (trigger, cause)));
+                cause.is_none()
+            });
+        }
+        causes.extend(unexplained.into_iter().map(|trigger| (trigger, otherwise)));
+        causes.sort_by_key(|(trigger, _)| *trigger);
+        causes.into_iter().for_each(|(trigger, cause)| self.add(track, trigger, cause));
     }
 
-    /// The cause of a report without a time stamp that fits best, which then stands for this
-    /// trigger: of a loss that arrived about then, else of one that nobody knows the time of.
-    fn cause_near(&mut self, track: TrackName, trigger: u64) -> Option<Cause> {
-        let mut of_camera: Vec<_> =
-            self.reports.iter_mut().filter(|report| same_camera(report.track, track)).collect();
-        let distance = |report: &Report| match report.place {
+    /// The cause of a report at this distance from the trigger, which then stands for it.
+    fn cause_at(&mut self, track: TrackName, trigger: u64, distance: u64) -> Option<Cause> {
+        let apart = |report: &Report| match report.place {
             Place::At(at) => (at == trigger).then_some(0),
-            Place::Near(at) => (at.abs_diff(trigger) <= NEAR).then_some(1 + at.abs_diff(trigger)),
-            Place::Unknown => Some(NEAR + 2),
+            Place::Near(at) => Some(1 + at.abs_diff(trigger)).filter(|apart| *apart < FARTHEST),
+            Place::Unknown => Some(FARTHEST),
         };
-        of_camera.retain(|report| distance(report).is_some());
-        let best = of_camera.into_iter().min_by_key(|report| distance(report))?;
-        best.place = Place::At(trigger);
-        Some(best.cause)
+        let mut of_camera = self.reports.iter_mut().filter(|r| same_camera(r.track, track));
+        let found = of_camera.find(|report| apart(report) == Some(distance))?;
+        found.place = Place::At(trigger);
+        Some(found.cause)
     }
 
     fn add(&mut self, track: TrackName, trigger: u64, cause: Cause) {

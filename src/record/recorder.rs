@@ -37,7 +37,10 @@ pub struct Recorder {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Part {
     /// Others count by its pulses.
-    Leads,
+    Leads {
+        /// Whether the firmware of one of them is not its own.
+        other_firmware: bool,
+    },
     /// It counts by the master's pulses.
     Follows {
         /// Whether its firmware is not the master's, so that their clocks begin at other times.
@@ -154,8 +157,8 @@ impl Recorder {
     /// A frame of before the take. When every camera has delivered, and a subordinate counts by its
     /// master, the take may begin with the next trigger.
     fn gather(&mut self, frame: Frame) -> Result<()> {
-        if self.part == Part::Leads
-            && let Some(reference) = self.cameras.reference()
+        if let Part::Leads { other_firmware } = self.part
+            && let Some(reference) = self.cameras.reference(other_firmware)
         {
             self.span.set_reference(reference);
         }
@@ -166,7 +169,8 @@ impl Recorder {
         if *ready {
             return self.hold(frame);
         }
-        let leads_unmeasured = self.part == Part::Leads && self.span.reference().is_none();
+        let leads = matches!(self.part, Part::Leads { .. });
+        let leads_unmeasured = leads && self.span.reference().is_none();
         let latest = self.cameras.latest_of_all();
         if let Some(latest) = latest.filter(|_| *counts_by_master && !leads_unmeasured) {
             *ready = true;

@@ -435,12 +435,13 @@ impl settle::Automatic for Running {
 /// The part of each device: with a master among them, its subordinates count by its pulses.
 fn parts(members: &[Member]) -> Vec<Part> {
     let master = members.iter().find(|member| member.config.role == Role::Master);
+    let other = |member: &Member| {
+        let masters = master.map(|master| master.device.firmware().color);
+        masters.is_some_and(|masters| member.device.firmware().color != masters)
+    };
     let part = |member: &Member| match (member.config.role, master) {
-        (Role::Master, _) => Part::Leads,
-        (Role::Subordinate, Some(master)) => {
-            let (ours, theirs) = (member.device.firmware(), master.device.firmware());
-            Part::Follows { other_firmware: ours.color != theirs.color }
-        }
+        (Role::Master, _) => Part::Leads { other_firmware: members.iter().any(other) },
+        (Role::Subordinate, Some(_)) => Part::Follows { other_firmware: other(member) },
         _ => Part::Alone,
     };
     members.iter().map(part).collect()

@@ -2,6 +2,7 @@
 #![allow(dead_code, reason = "each test binary uses its own part")]
 
 pub mod judges;
+pub mod simulated;
 
 use judges::{missing, oracle};
 use serde_json::Value;

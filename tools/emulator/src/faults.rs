@@ -64,6 +64,23 @@ impl Default for Faults {
     }
 }
 
+/// What becomes of a frame.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fate {
+    /// It is sent as it should be.
+    Sound,
+    /// The device sends nothing.
+    NotSent,
+    /// It is cut short, or breaks the rules of the wire.
+    Malformed,
+    /// It is longer than the host's transfer.
+    Overlong,
+    /// Its content is none that a depth engine reads.
+    Garbled,
+    /// It is whole, but for the mark of its end.
+    Unended,
+}
+
 /// A fault of a depth frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum DepthFault {
@@ -102,6 +119,29 @@ impl Faults {
     #[must_use]
     pub fn seeded(seed: u64, per_mille: u64) -> Self {
         Self { seed, hit_per_mille: per_mille, ..Self::default() }
+    }
+
+    /// What becomes of the frame that answers pulse `number`.
+    #[must_use]
+    pub fn fate(&self, of_depth: bool, number: u64) -> Fate {
+        if of_depth {
+            return match self.depth(number) {
+                None => Fate::Sound,
+                Some(DepthFault::Missing) => Fate::NotSent,
+                Some(DepthFault::Short) => Fate::Malformed,
+                Some(DepthFault::Overlong) => Fate::Overlong,
+                Some(DepthFault::Garbled) => Fate::Garbled,
+            };
+        }
+        match self.color(number) {
+            None => Fate::Sound,
+            Some(ColorFault::Missing) => Fate::NotSent,
+            // The next frame's beginning tells that it has ended; the last of all has none.
+            Some(ColorFault::NoEndOfFrame) => Fate::Unended,
+            Some(ColorFault::ErrorBit | ColorFault::LostPayload | ColorFault::NoMetadata) => {
+                Fate::Malformed
+            }
+        }
     }
 
     fn pick<T: Copy>(&self, stream: u64, number: u64, kinds: &[T]) -> Option<T> {

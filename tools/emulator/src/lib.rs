@@ -21,7 +21,7 @@ mod uvc;
 mod view;
 
 pub use descriptors::{Descriptors, Function};
-pub use faults::Faults;
+pub use faults::{Fate, Faults};
 pub use kinect::{Exposure, Kinect, Setup};
 pub use playback::Playback;
 pub use timing::Cable;
