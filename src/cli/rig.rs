@@ -102,15 +102,15 @@ imu = {imu}
 fn entry(serial: &str, firmware: &str, config: &DeviceConfig) -> String {
     let serial = Value::from(serial);
     let role = Value::from(config.role.to_string().to_lowercase());
+    let delay = format!("depth_delay_us = {}", config.depth_delay_us);
     format!(
         "
-[[device]]                      # firmware: {firmware}
+[[device]]                      # {firmware}
 serial = {serial}
 # name = \"front\"                # what you call it
 role = {role}
-depth_delay_us = {}             # off color; steps of {} keep lasers out of each other's exposure
+{delay:31} # off color; steps of {} keep lasers out of others' exposures
 ",
-        config.depth_delay_us,
         rig::LADDER_STEP_US
     )
 }

@@ -96,8 +96,9 @@ pub(super) fn find(key: &str) -> Option<Key> {
     KEYS.iter().find(|(name, _)| *name == key).map(|(_, key)| *key)
 }
 
-/// Every key, those of faults as `faults.KEY`.
-pub(super) fn all() -> Vec<String> {
+/// Every key of a rig, those of faults as `faults.KEY`.
+#[must_use]
+pub fn all() -> Vec<String> {
     let plain = KEYS.iter().map(|(name, _)| (*name).to_owned());
     plain.chain(fault_names().iter().map(|name| format!("faults.{name}"))).collect()
 }

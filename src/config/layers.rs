@@ -86,7 +86,11 @@ impl<'a> Layers<'a> {
             Some(Pick::Serial(serial)) => Some(serial),
             _ => None,
         };
-        known.extend(self.emulated.iter().chain(picked).map(|s| (s.clone(), s.clone())));
+        for serial in self.emulated.iter().chain(picked) {
+            if known.iter().all(|(_, other)| other != serial) {
+                known.push((serial.clone(), serial.clone()));
+            }
+        }
         known
     }
 
@@ -194,12 +198,13 @@ impl<'a> Layers<'a> {
         };
         if entries.is_empty() {
             let serials: Vec<_> = self.file.devices.iter().map(|e| e.serial.as_str()).collect();
-            let path = self.file.path.as_deref().unwrap_or("the rig file".as_ref());
-            return Err(Error::Usage(format!(
-                "{} lists no such device; it lists {}",
-                path.display(),
-                serials.join(", ")
-            )));
+            let path = self.file.path.as_deref().unwrap_or("the rig file".as_ref()).display();
+            let asked = match self.pick {
+                Some(Pick::Serial(serial)) => format!("with serial {serial}"),
+                _ => "at that place".to_owned(),
+            };
+            let serials = serials.join(", ");
+            return Err(Error::Usage(format!("{path}: no device {asked}; it lists {serials}")));
         }
         let mut all: Vec<One> = Vec::new();
         if let Some(role) = self.over.get("role").filter(|_| entries.len() > 1) {

@@ -11,7 +11,7 @@ mod resolve;
 mod rig_file;
 mod setting;
 
-pub use keys::{check, seconds};
+pub use keys::{all as keys, check, seconds};
 pub use resolve::{Asked, Rig};
 pub use setting::{Flag, value_of};
 

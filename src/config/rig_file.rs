@@ -197,7 +197,7 @@ impl Reader<'_> {
         layer: &mut Layer,
     ) -> Result<()> {
         let DeValue::Table(table) = value.into_inner() else {
-            let why = format!("{0} is a table: write [{0}] above its keys", name.get_ref());
+            let why = format!("{} is a table, with keys of its own", name.get_ref());
             return Err(self.refuse(name.span(), &why));
         };
         for (key, value) in in_order(table) {
@@ -326,7 +326,7 @@ mod tests {
             ("[[device]]\nserial = \"1\\u0007\"\n", "printed"),
             ("[device]\nserial = \"1\"\n", "write [[device]]"),
             ("device = [1]\n", "rig.toml:1:11: device is a list of tables"),
-            ("emulator = 3\n", "write [emulator]"),
+            ("emulator = 3\n", "rig.toml:1:1: emulator is a table"),
             ("rate = 99999999999999999999\n", "rig.toml:1:8: "),
         ] {
             let told = refusal(text);
