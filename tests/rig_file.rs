@@ -5,7 +5,7 @@ mod support;
 
 use clap::Parser;
 use genlock::cli::RecordArgs;
-use genlock::config::{Devices, Wanted};
+use genlock::config::{self, Devices, Wanted};
 use genlock_formats::take::Take;
 use std::fs;
 use std::path::Path;
@@ -27,7 +27,9 @@ fn refused_with(rig: &str, options: &[&str], words: &[&str]) {
     let path = folder.path().join("rig.toml");
     fs::write(&path, rig).expect("a rig file");
     let take = folder.path().join("take");
-    let args = [&["record", "--rig", text(&path)], options, &[text(&take)]].concat();
+    // Should it not be refused, it ends all the same.
+    let args = ["record", "--frames", "3", "--rig", text(&path)];
+    let args = [&args[..], options, &[text(&take)]].concat();
     let output = genlock_exits(2, &args);
     let stderr = String::from_utf8_lossy(&output.stderr);
     for word in words {
@@ -62,13 +64,13 @@ fn files_that_are_no_rig_files_are_refused() {
     refused("[device]\nserial = \"1\"\n", &["rig.toml:1:", "[[device]]"]);
     let folder = tempfile::tempdir().expect("a folder");
     for path in [folder.path(), &folder.path().join("none.toml")] {
-        let output = genlock_exits(2, &["record", "--rig", text(path), "take"]);
+        let output = genlock_exits(2, &["record", "--frames", "3", "--rig", text(path), "take"]);
         let stderr = String::from_utf8_lossy(&output.stderr);
         assert!(stderr.contains("cannot read the rig file"), "{stderr}");
     }
     let noise = folder.path().join("noise.toml");
     fs::write(&noise, [0xFF, 0xFE, 0, 1]).expect("a file");
-    genlock_exits(2, &["record", "--rig", text(&noise), "take"]);
+    genlock_exits(2, &["record", "--frames", "3", "--rig", text(&noise), "take"]);
 }
 
 #[test]
@@ -213,7 +215,7 @@ fn settings_of_the_command_line_are_refused_by_their_text() {
     refused_with(&rig, &["--sync-delay", "100"], &["for a subordinate", "000000000001"]);
     refused_with(&rig, &["--device", "0"], &["--device"]);
     refused_with(&rig, &["--serial", "9"], &["no device with serial 9", "000000000002"]);
-    let args = ["record", "--emulated", "2", "take", "--set"];
+    let args = ["record", "--frames", "3", "--emulated", "2", "take", "--set"];
     for set in ["000000000002.gain=3", "role=master"] {
         let output = genlock_exits(2, &[&args[..], &[set]].concat());
         let stderr = String::from_utf8_lossy(&output.stderr);
@@ -228,7 +230,8 @@ fn a_device_of_the_rig_that_is_not_there_is_named_and_nothing_is_left() {
     fs::write(&rig, pair(MASTER, SUBORDINATE).replace("[emulator]\n", "")).expect("a rig file");
     let take = folder.path().join("take");
     // One of the two is not plugged in, or USB cannot be listed at all.
-    let output = support::genlock(["record", "--rig", text(&rig), text(&take)]);
+    let args = ["record", "--frames", "3", "--rig", text(&rig), text(&take)];
+    let output = support::genlock(args);
     assert_ne!(output.status.code(), Some(0));
     assert!(!take.exists());
 }
@@ -325,4 +328,22 @@ fn damaged_rig_files_are_read_or_refused_with_their_name() {
         }
     }
     assert!(read > 100, "comments may be anything: {read}");
+}
+
+#[test]
+fn bottomless_values_are_refused() {
+    let deep = "[".repeat(50_000);
+    refused(&format!("rate = {deep}"), &["rig.toml:1:"]);
+    refused(&format!("rate.{}x = 1", "a.".repeat(50_000)), &["rig.toml:1:"]);
+    refused_with(&pair("", ""), &["--set", &format!("rate={deep}")], &["takes 30, 15 or 5"]);
+}
+
+#[test]
+fn every_key_is_in_the_documentation() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/rig.md");
+    let page = fs::read_to_string(path).expect("docs/rig.md");
+    for key in config::keys() {
+        let name = key.strip_prefix("faults.").unwrap_or(&key);
+        assert!(page.contains(&format!("`{name}`")), "docs/rig.md does not name {key}");
+    }
 }

@@ -456,6 +456,7 @@ fn every_key_of_the_rig_is_found_at_the_bottom() {
     }
     let untouched = plan(&["--emulated", "1", "nowhere"]);
     assert_eq!((untouched.opening, untouched.depth_engine), (Opening::default(), None));
+    assert!(!untouched.force && plan(&["--emulated", "1", "--force", "nowhere"]).force);
 }
 
 #[test]
@@ -474,6 +475,11 @@ fn every_key_of_the_emulator_is_found_at_the_bottom() {
         Devices::Usb => Vec::new(),
     };
     assert_eq!(seeds(&plan(&["--rig", rig, "nowhere"])), [40, 41], "the seed, and the place");
+    let other = ["record", "--rig", rig, "nowhere", "--set", "color_mode=1080p"];
+    let refusal = Line::try_parse_from(other).expect("a sound line").args.resolve();
+    let refusal = refusal.expect_err("it was filmed at 720p").to_string();
+    assert!(refusal.starts_with("--set color_mode=1080p: "), "{refusal}");
+    assert!(refusal.contains("seen.mkv") && refusal.contains("MJPG_720P"), "{refusal}");
     // Emulated devices play the file beside the rig file, in its modes, under its serial.
     let one = ["--set", "emulator.devices=1", "--set", "emulator.seed=7"];
     assert_eq!(seeds(&plan(&[&["--rig", rig, "nowhere"], &one[..]].concat())), [7]);
