@@ -50,8 +50,8 @@ fn modes_that_do_not_go_together_are_refused() {
     refused("--external-sync sub --sync-delay 40000", &["--sync-delay", "33333"]);
     refused("-c OFF --external-sync master", &["master", "color"]);
     refused("-c OFF --gain 5", &["color controls"]);
-    refused("--contrast 11", &["contrast 11", "0 to 10"]);
-    refused("--white-balance 2499", &["white balance 2499", "2500 to 12500"]);
+    refused("--contrast 11", &["--contrast", "0 to 10"]);
+    refused("--white-balance 2499", &["--white-balance", "2500 to 12500"]);
 }
 
 #[test]

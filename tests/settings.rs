@@ -4,13 +4,18 @@
 use clap::Parser;
 use genlock::cli::RecordArgs;
 use genlock::clock::Clock;
+use genlock::config::{self, Devices, Opening, Plan, Wanted};
 use genlock::record;
 use genlock::usb::emulated::EmulatedBus;
-use genlock_emulator::{Faults, Function, Received};
+use genlock_emulator::{Function, Playback, Received};
 use genlock_formats::k4a::Recording;
 use genlock_formats::take::{Control, Device, Take};
+use std::collections::BTreeSet;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::time::Duration;
+use toml::{Table, Value};
 
 #[derive(Parser)]
 struct Line {
@@ -27,22 +32,35 @@ struct Bottom {
     _keep: tempfile::TempDir,
 }
 
-/// Records with the options given; the emulated rig is ours, so that its journal can be read.
-fn record(devices: usize, options: &str) -> Bottom {
+/// Records as the words say; the emulated rig is ours, so that its journal can be read.
+fn record_words(words: &[&str]) -> Bottom {
     let keep = tempfile::tempdir().expect("a folder");
     let folder = keep.path().join("take");
-    let count = devices.to_string();
-    let mut words = vec!["record", "--emulated", &count, "--frames", "3"];
-    words.extend(options.split_whitespace());
-    words.push(folder.to_str().expect("a plain path"));
-    let plan = Line::try_parse_from(words).expect("a sound line").args.resolve();
+    let plan = plan(&[words, &["--frames", "3", folder.to_str().expect("a plain path")]].concat());
+    let Devices::Emulated { faults, from } = &plan.devices else { panic!("emulated devices") };
+    let playback = from.as_ref().map(|path| {
+        let bytes = std::fs::read(path).expect("a recording");
+        Arc::new(Playback::open(&bytes).expect("it can be played"))
+    });
     let clock = Clock::machine();
-    let bus = EmulatedBus::rig(&vec![Faults::default(); devices], None, clock.clone());
+    let bus = EmulatedBus::rig(faults, playback.as_ref(), clock.clone());
     let stop = AtomicBool::new(false);
-    let plan = plan.expect("a sound plan");
     let outcome = record::run(&plan, &bus, &clock, &stop, &mut |_| {}).expect("a take");
     assert_eq!(outcome.failure, None);
     Bottom { bus, take: outcome.take, folder, _keep: keep }
+}
+
+fn plan(words: &[&str]) -> Plan {
+    let words = [&["record"], words].concat();
+    Line::try_parse_from(words).expect("a sound line").args.resolve().expect("a sound plan")
+}
+
+/// Records emulated devices with the options given.
+fn record(devices: usize, options: &str) -> Bottom {
+    let count = devices.to_string();
+    let mut words = vec!["--emulated", &count];
+    words.extend(options.split_whitespace());
+    record_words(&words)
 }
 
 impl Bottom {
@@ -55,10 +73,10 @@ impl Bottom {
     }
 
     /// Data of the last control write to a selector of a UVC unit.
-    fn control(&self, unit: u8, selector: u8) -> Option<Vec<u8>> {
+    fn control(&self, serial: &str, unit: u8, selector: u8) -> Option<Vec<u8>> {
         let code = 0x2101 << 16 | u64::from(selector) << 8 | u64::from(unit) << 40;
         let matches = |r: &Received| r.code == code;
-        self.bus.journal(MASTER).into_iter().rev().find(matches).map(|r| r.data)
+        self.bus.journal(serial).into_iter().rev().find(matches).map(|r| r.data)
     }
 
     fn device(&self, serial: &str) -> &Device {
@@ -75,6 +93,9 @@ impl Bottom {
 const MASTER: &str = "000000000001";
 const SUBORDINATE: &str = "000000000002";
 const SET_SYS_CFG: u64 = 0x8000_0001;
+/// Units of the color camera that have controls.
+const CAMERA: u8 = 1;
+const PROCESSING: u8 = 3;
 const SMALL: &str = "-c 720p -d NFOV_2X2BINNED";
 
 #[test]
@@ -155,8 +176,6 @@ fn the_imu_is_started_only_when_it_is_wanted() {
 
 #[test]
 fn every_color_control_reaches_the_device_and_is_read_back() {
-    const CAMERA: u8 = 1;
-    const PROCESSING: u8 = 3;
     /// Option, value, unit and selector, bytes on the wire, name and value in take.toml.
     type Case = (&'static str, &'static str, (u8, u8), &'static [u8], (&'static str, i64));
     let controls: [Case; 9] = [
@@ -172,12 +191,12 @@ fn every_color_control_reaches_the_device_and_is_read_back() {
     ];
     for (option, value, (unit, selector), bytes, (name, read)) in controls {
         let bottom = record(1, &format!("{SMALL} {option} {value}"));
-        assert_eq!(bottom.control(unit, selector).as_deref(), Some(bytes), "{option}");
+        assert_eq!(bottom.control(MASTER, unit, selector).as_deref(), Some(bytes), "{option}");
         let applied = &bottom.device(MASTER).color_controls;
         assert_eq!(applied.get(name), Some(&Control::Value(read)), "{option}");
     }
     let bottom = record(1, SMALL);
-    assert_eq!(bottom.control(CAMERA, 4), None, "what is not asked for is left alone");
+    assert_eq!(bottom.control(MASTER, CAMERA, 4), None, "what is not asked for is left alone");
     let auto = Control::Word("auto".to_owned());
     assert_eq!(bottom.device(MASTER).color_controls.get("exposure_us"), Some(&auto));
 }
@@ -216,4 +235,354 @@ fn a_length_in_time_is_a_number_of_triggers() {
     assert_eq!(triggers("-l 2m -r 5"), Some(600));
     assert_eq!(triggers("--frames 7"), Some(7));
     assert_eq!(triggers(""), None);
+}
+
+/// Everything that a rig file says of a device: the key, a value, where it is found at the bottom
+/// and what is there. The device is a subordinate, so that every key means something to it.
+type Found = (&'static str, &'static str, fn(&Bottom) -> String, &'static str);
+
+fn color_control(bottom: &Bottom, unit: u8, selector: u8, name: &str) -> String {
+    let read = bottom.device(SUBORDINATE).color_controls.get(name);
+    format!("{:?} {read:?}", bottom.control(SUBORDINATE, unit, selector).unwrap_or_default())
+}
+
+fn sync(bottom: &Bottom) -> Vec<u8> {
+    bottom.command(SUBORDINATE, Function::Color, SET_SYS_CFG)
+}
+
+const DEVICE_KEYS: [Found; 17] = [
+    ("name", "'front'", |b| b.device(SUBORDINATE).name.clone().unwrap_or_default(), "front"),
+    (
+        "role",
+        "'secondary'",
+        |b| {
+            let tag = b.tag(SUBORDINATE, "K4A_WIRED_SYNC_MODE");
+            format!("{:?} {tag:?} {}", &sync(b)[..4], b.device(SUBORDINATE).role)
+        },
+        "[2, 0, 0, 0] Some(\"SUBORDINATE\") subordinate",
+    ),
+    (
+        "rate",
+        "15",
+        |b| {
+            let bytes = b.command(SUBORDINATE, Function::Depth, 0x103);
+            format!("{bytes:?} {}", b.device(SUBORDINATE).rate)
+        },
+        "[15, 0, 0, 0] 15",
+    ),
+    (
+        "color_mode",
+        "'720p'",
+        |b| {
+            let commit = b.command(SUBORDINATE, Function::Color, 0x2101_0200 | 1 << 32);
+            let tag = b.tag(SUBORDINATE, "K4A_COLOR_MODE");
+            format!("{:?} {tag:?} {}", &commit[2..4], b.device(SUBORDINATE).color_mode)
+        },
+        "[3, 1] Some(\"MJPG_720P\") MJPG_720P",
+    ),
+    (
+        "depth_mode",
+        "'WFOV_2X2BINNED'",
+        |b| {
+            let bytes = b.command(SUBORDINATE, Function::Depth, 0xE1);
+            let tag = b.tag(SUBORDINATE, "K4A_DEPTH_MODE");
+            format!("{bytes:?} {tag:?} {}", b.device(SUBORDINATE).depth_mode)
+        },
+        "[7, 0, 0, 0] Some(\"WFOV_2X2BINNED\") WFOV_2X2BINNED",
+    ),
+    (
+        "imu",
+        "false",
+        |b| {
+            let started = b.bus.journal(SUBORDINATE).iter().any(|r| r.code == 0x8000_0003);
+            format!("{started} {}", b.device(SUBORDINATE).imu)
+        },
+        "false false",
+    ),
+    (
+        "depth_delay_us",
+        "-80",
+        |b| {
+            let tag = b.tag(SUBORDINATE, "K4A_DEPTH_DELAY_NS");
+            let asked = b.device(SUBORDINATE).depth_delay_off_color.asked_us;
+            format!("{:?} {tag:?} {asked}", &sync(b)[8..12])
+        },
+        "[249, 255, 255, 255] Some(\"-80000\") -80",
+    ),
+    (
+        "delay_off_master_us",
+        "160",
+        |b| {
+            let tag = b.tag(SUBORDINATE, "K4A_SUBORDINATE_DELAY_NS");
+            let asked = b.device(SUBORDINATE).delay_off_master.asked_us;
+            format!("{:?} {tag:?} {asked}", &sync(b)[4..8])
+        },
+        "[14, 0, 0, 0] Some(\"160000\") 160",
+    ),
+    // With mains of 50 Hz the sensor's next time.
+    (
+        "exposure",
+        "8000",
+        |b| color_control(b, CAMERA, 4, "exposure_us"),
+        "[100, 0, 0, 0] Some(Value(10000))",
+    ),
+    (
+        "white_balance",
+        "5000",
+        |b| color_control(b, PROCESSING, 0xA, "white_balance_k"),
+        "[136, 19] Some(Value(5000))",
+    ),
+    ("brightness", "7", |b| color_control(b, PROCESSING, 2, "brightness"), "[7, 0] Some(Value(7))"),
+    ("contrast", "9", |b| color_control(b, PROCESSING, 3, "contrast"), "[9, 0] Some(Value(9))"),
+    (
+        "saturation",
+        "61",
+        |b| color_control(b, PROCESSING, 7, "saturation"),
+        "[61, 0] Some(Value(61))",
+    ),
+    ("sharpness", "3", |b| color_control(b, PROCESSING, 8, "sharpness"), "[3, 0] Some(Value(3))"),
+    (
+        "backlight_compensation",
+        "1",
+        |b| color_control(b, PROCESSING, 1, "backlight_compensation"),
+        "[1, 0] Some(Value(1))",
+    ),
+    ("gain", "200", |b| color_control(b, PROCESSING, 4, "gain"), "[200, 0] Some(Value(200))"),
+    (
+        "powerline_hz",
+        "50",
+        |b| color_control(b, PROCESSING, 5, "powerline_hz"),
+        "[1] Some(Value(50))",
+    ),
+];
+
+/// A rig of a master and a subordinate, with these lines at the top and under the subordinate.
+fn pair(top: &str, subordinate: &str) -> (tempfile::TempDir, String) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("rig.toml");
+    let text = format!(
+        "rate = 15\nimu = false\ncolor_mode = '720p'\ndepth_mode = 'NFOV_2X2BINNED'\n{top}\n\
+         [emulator]\ndevices = 2\n\
+         [[device]]\nserial = '{MASTER}'\nrole = 'primary'\n\
+         [[device]]\nserial = '{SUBORDINATE}'\n{subordinate}\n"
+    );
+    std::fs::write(&path, text).expect("a rig file");
+    let path = path.to_str().expect("a plain path").to_owned();
+    (folder, path)
+}
+
+fn all_found(bottom: &Bottom, how: &str) {
+    for (key, value, find, expected) in DEVICE_KEYS {
+        assert_eq!(find(bottom), expected, "{key} = {value}, typed {how}");
+    }
+}
+
+#[test]
+fn every_key_of_a_device_goes_from_its_table_in_the_rig_file_to_the_bottom() {
+    let lines = DEVICE_KEYS.map(|(key, value, ..)| format!("{key} = {value}")).join("\n");
+    let (_folder, rig) = pair("", &lines);
+    all_found(&record_words(&["--rig", &rig]), "under [[device]]");
+}
+
+#[test]
+fn every_key_of_a_device_goes_from_the_top_of_the_rig_file_to_the_bottom() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let rig = folder.path().join("rig.toml");
+    let lines = DEVICE_KEYS.iter().filter(|(key, ..)| *key != "name");
+    let lines: String = lines.map(|(key, value, ..)| format!("{key} = {value}\n")).collect();
+    let text = format!(
+        "{lines}[emulator]\n[[device]]\nserial = '{MASTER}'\nrole = 'master'\n\
+         [[device]]\nserial = '{SUBORDINATE}'\nname = 'front'\n"
+    );
+    std::fs::write(&rig, text).expect("a rig file");
+    all_found(&record_words(&["--rig", rig.to_str().expect("a plain path")]), "at the top");
+}
+
+#[test]
+fn every_key_of_a_device_goes_from_set_to_the_bottom() {
+    let sets = DEVICE_KEYS.map(|(key, value, ..)| match key {
+        // Of the rig's devices there is one for each role and each name, and of rates there is one.
+        "rate" => format!("{key}={value}"),
+        _ => format!("{SUBORDINATE}.{key}={value}"),
+    });
+    let (_folder, rig) = pair("", "");
+    let mut words = vec!["--rig", &rig];
+    words.extend(sets.iter().flat_map(|set| ["--set", set]));
+    all_found(&record_words(&words), "with --set SERIAL.KEY");
+
+    let for_one = ["name", "role", "delay_off_master_us"];
+    let sets = DEVICE_KEYS.iter().filter(|(key, ..)| !for_one.contains(key));
+    let sets: Vec<_> = sets.map(|(key, value, ..)| format!("{key}={value}")).collect();
+    let lines = DEVICE_KEYS.iter().filter(|(key, ..)| for_one.contains(key));
+    let lines: String = lines.map(|(key, value, ..)| format!("{key} = {value}\n")).collect();
+    let (_folder, rig) = pair("gain = 1", &format!("brightness = 1\n{lines}"));
+    let mut words = vec!["--rig", &rig];
+    words.extend(sets.iter().flat_map(|set| ["--set", set]));
+    all_found(&record_words(&words), "with --set KEY");
+}
+
+#[test]
+fn set_works_without_a_rig_file() {
+    let sets = ["--set", "depth_delay_us=160", "--set", "gain=200"];
+    let bottom =
+        record_words(&[&["--emulated", "1", "-c", "720p", "-d", "PASSIVE_IR"], &sets[..]].concat());
+    assert_eq!(bottom.tag(MASTER, "K4A_DEPTH_DELAY_NS").as_deref(), Some("160000"));
+    assert_eq!(bottom.control(MASTER, PROCESSING, 4), Some(vec![200, 0]));
+}
+
+#[test]
+fn every_key_of_the_rig_is_found_at_the_bottom() {
+    let opening = Opening {
+        warm_up: Duration::from_millis(1500),
+        lock_exposure: true,
+        lock_white_balance: true,
+        copy_master: true,
+    };
+    let keys = [
+        ("warm_up", "'1.5s'"),
+        ("lock_exposure", "true"),
+        ("lock_white_balance", "true"),
+        ("copy_master", "true"),
+        ("depth_engine", "'/opt/engine.so'"),
+    ];
+    let (_folder, rig) = pair(&keys.map(|(key, value)| format!("{key} = {value}")).join("\n"), "");
+    let of_file = plan(&["--rig", &rig, "--set", &format!("{SUBORDINATE}.role=sub"), "nowhere"]);
+    let sets = keys.map(|(key, value)| format!("{key}={value}"));
+    let mut words = vec!["--emulated", "1", "nowhere"];
+    words.extend(sets.iter().flat_map(|set| ["--set", set]));
+    for plan in [of_file, plan(&words)] {
+        assert_eq!(plan.opening, opening);
+        assert_eq!(plan.depth_engine, Some(PathBuf::from("/opt/engine.so")));
+    }
+    let untouched = plan(&["--emulated", "1", "nowhere"]);
+    assert_eq!((untouched.opening, untouched.depth_engine), (Opening::default(), None));
+    assert!(!untouched.force && plan(&["--emulated", "1", "--force", "nowhere"]).force);
+}
+
+#[test]
+fn every_key_of_the_emulator_is_found_at_the_bottom() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let second =
+        record_words(&["--emulated", "2", "--serial", SUBORDINATE, "-c", "720p", "-d", "OFF"]);
+    let seen = second.folder.join(format!("{SUBORDINATE}.mkv"));
+    std::fs::copy(seen, folder.path().join("seen.mkv")).expect("it is there");
+    let rig = folder.path().join("rig.toml");
+    std::fs::write(&rig, "[emulator]\ndevices = 2\nseed = 40\nfrom = 'seen.mkv'\n")
+        .expect("a file");
+    let rig = rig.to_str().expect("a plain path");
+    let seeds = |plan: &Plan| match &plan.devices {
+        Devices::Emulated { faults, .. } => faults.iter().map(|f| f.seed).collect(),
+        Devices::Usb => Vec::new(),
+    };
+    assert_eq!(seeds(&plan(&["--rig", rig, "nowhere"])), [40, 41], "the seed, and the place");
+    let other = ["record", "--rig", rig, "nowhere", "--set", "color_mode=1080p"];
+    let refusal = Line::try_parse_from(other).expect("a sound line").args.resolve();
+    let refusal = refusal.expect_err("it was filmed at 720p").to_string();
+    assert!(refusal.starts_with("--set color_mode=1080p: "), "{refusal}");
+    assert!(refusal.contains("seen.mkv") && refusal.contains("MJPG_720P"), "{refusal}");
+    // Emulated devices play the file beside the rig file, in its modes, under its serial.
+    let one = ["--set", "emulator.devices=1", "--set", "emulator.seed=7"];
+    assert_eq!(seeds(&plan(&[&["--rig", rig, "nowhere"], &one[..]].concat())), [7]);
+    let bottom = record_words(&[&["--rig", rig], &one[..]].concat());
+    assert_eq!(bottom.take.devices.len(), 1);
+    let device = bottom.device(SUBORDINATE);
+    assert_eq!((device.color_mode.as_str(), device.depth_mode.as_str()), ("MJPG_720P", "OFF"));
+}
+
+/// What each emulated device of a plan has for a fault.
+fn faults(plan: &Plan, name: &str) -> Vec<Option<Value>> {
+    let Devices::Emulated { faults, .. } = &plan.devices else { panic!("emulated devices") };
+    let table = |faults| Table::try_from(faults).expect("a table");
+    faults.iter().map(|faults| table(faults).remove(name)).collect()
+}
+
+#[test]
+fn every_fault_goes_to_all_emulated_devices_or_to_one() {
+    let names: Vec<_> = config::keys()
+        .into_iter()
+        .filter_map(|key| key.strip_prefix("faults.").map(str::to_owned))
+        .collect();
+    assert!(names.len() > 10, "{names:?}");
+    let same = |found: &Option<Value>, number: i64| {
+        *found == Some(Value::from(number)) || *found == Some(Value::from(number as f64))
+    };
+    for name in &names {
+        let top = format!("[emulator.faults]\n{name} = 3\n");
+        let (_folder, rig) = pair("", &format!("role = 'sub'\n[device.faults]\n{name} = 4\n{top}"));
+        let of_file = faults(&plan(&["--rig", &rig, "nowhere"]), name);
+        assert!(same(&of_file[0], 3) && same(&of_file[1], 4), "{name}: {of_file:?}");
+        let all = format!("faults.{name}=5");
+        let also = format!("emulator.faults.{name}=5");
+        for set in [&all, &also] {
+            let over = faults(&plan(&["--rig", &rig, "nowhere", "--set", set]), name);
+            assert!(over.iter().all(|found| same(found, 5)), "{name}: {over:?}");
+        }
+        let one = format!("{SUBORDINATE}.faults.{name}=6");
+        let words = ["--emulated", "2", "nowhere", "--set", &one, "--set", &all];
+        let over = faults(&plan(&words), name);
+        assert!(same(&over[0], 5) && same(&over[1], 6), "{name}: {over:?}");
+    }
+    // And one of them at the very bottom: a device that sends nothing whole has losses.
+    let bottom = record(1, &format!("{SMALL} --set faults.hit_per_mille=300 --set faults.seed=3"));
+    assert!(!bottom.device(MASTER).losses.is_empty());
+}
+
+/// The keys of a rig are those that the tests above type.
+#[test]
+fn no_key_is_without_its_test() {
+    let mut tested: BTreeSet<_> = DEVICE_KEYS.iter().map(|(key, ..)| (*key).to_owned()).collect();
+    tested.extend(
+        ["warm_up", "lock_exposure", "lock_white_balance", "copy_master", "depth_engine"]
+            .iter()
+            .chain(&["emulator.devices", "emulator.seed", "emulator.from"])
+            .map(|key| (*key).to_owned()),
+    );
+    let keys: BTreeSet<_> =
+        config::keys().into_iter().filter(|key| !key.starts_with("faults.")).collect();
+    assert_eq!(keys, tested);
+}
+
+#[test]
+fn devices_without_roles_in_the_rig_file_get_them_from_their_jacks() {
+    let (folder, _) = pair("", "");
+    let rig = folder.path().join("other.toml");
+    let text = format!(
+        "rate = 15\nimu = false\ncolor_mode = '720p'\ndepth_mode = 'OFF'\n\
+         delay_off_master_us = 160\n[emulator]\n\
+         [[device]]\nserial = '{SUBORDINATE}'\n[[device]]\nserial = '{MASTER}'\n"
+    );
+    std::fs::write(&rig, text).expect("a rig file");
+    let bottom = record_words(&["--rig", rig.to_str().expect("a plain path")]);
+    assert_eq!(sync(&bottom)[..8], [2, 0, 0, 0, 14, 0, 0, 0]);
+    let master = bottom.command(MASTER, Function::Color, SET_SYS_CFG);
+    assert_eq!(master[..8], [1, 0, 0, 0, 0, 0, 0, 0], "a master follows nobody");
+}
+
+#[test]
+fn a_later_word_is_over_an_earlier_one() {
+    let gains = |words: &[&str]| match plan(words).wanted {
+        Wanted::Each(named) => named.iter().map(|n| n.config.controls.gain).collect::<Vec<_>>(),
+        Wanted::Alike { .. } => Vec::new(),
+    };
+    let (_folder, rig) = pair("gain = 1", "role = 'sub'\nname = 'back'\ngain = 2");
+    let mut words = vec!["--rig", &rig, "nowhere"];
+    assert_eq!(gains(&words), [Some(1), Some(2)]);
+    words.extend(["--gain", "3"]);
+    assert_eq!(gains(&words), [Some(3), Some(3)]);
+    words.extend(["--set", "back.gain=5", "--set", "gain=4"]);
+    assert_eq!(gains(&words), [Some(4), Some(5)]);
+    words.extend(["--set", "000000000002.gain=6"]);
+    assert_eq!(gains(&words), [Some(4), Some(6)]);
+}
+
+#[test]
+fn one_device_of_a_rig_records_alone_and_needs_no_pulses() {
+    let (_folder, rig) = pair("", "role = 'sub'\ndelay_off_master_us = 160\ndepth_delay_us = 80");
+    let bottom = record_words(&["--rig", &rig, "--serial", SUBORDINATE]);
+    assert_eq!(bottom.take.devices.len(), 1);
+    assert_eq!(sync(&bottom), [0, 0, 0, 0, 0, 0, 0, 0, 7, 0, 0, 0, 1]);
+    let lone = ["--rig", &rig, "--serial", SUBORDINATE, "--external-sync", "sub", "nowhere"];
+    let Wanted::Each(named) = plan(&lone).wanted else { panic!("a listed device") };
+    assert_eq!(named[0].config.role.to_string(), "SUBORDINATE");
+    assert_eq!(named[0].config.subordinate_delay_us, 160, "the file's, as the role is asked for");
 }

@@ -1,7 +1,7 @@
 //! The bus that a command works on: this machine's USB, or emulated devices.
 
 use crate::clock::Clock;
-use crate::config::Devices;
+use crate::config::{Devices, EMULATED_MAX};
 use crate::error::{Error, Result};
 use crate::map::Map;
 use crate::usb::Bus;
@@ -10,9 +10,6 @@ use crate::usb::host::HostBus;
 use genlock_emulator::Playback;
 use std::path::Path;
 use std::sync::Arc;
-
-/// Emulated devices at most: more would only fill memory.
-pub const EMULATED_MAX: usize = 32;
 
 /// The bus with the devices that were asked for.
 pub fn bus(devices: &Devices, clock: &Clock) -> Result<Box<dyn Bus>> {
@@ -38,4 +35,12 @@ pub fn playback(path: &Path) -> Result<Arc<Playback>> {
         );
     }
     Ok(Arc::new(playback))
+}
+
+/// Reads how many emulated devices there are.
+pub fn emulated_count(text: &str) -> std::result::Result<usize, String> {
+    match text.parse() {
+        Ok(count @ 1..=EMULATED_MAX) => Ok(count),
+        _ => Err(format!("not a number from 1 to {EMULATED_MAX}")),
+    }
 }

@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 #[derive(Debug, Args)]
 pub struct ListArgs {
     /// Show this many emulated devices instead of those on USB
-    #[arg(long, value_name = "N", value_parser = super::record::emulated_count)]
+    #[arg(long, value_name = "N", value_parser = super::bus::emulated_count)]
     emulated: Option<usize>,
     /// Print JSON
     #[arg(long)]

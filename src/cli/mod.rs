@@ -1,13 +1,16 @@
 //! The words of the user: one file per command.
 
 mod bus;
+mod devices;
 mod info;
 mod list;
 mod progress;
 mod record;
+mod rig;
 mod target;
 mod verify;
 
+pub use devices::DeviceArgs;
 pub use record::RecordArgs;
 
 use crate::error::{Error, Result};
@@ -30,6 +33,8 @@ enum Command {
     Record(RecordArgs),
     /// Show the devices: serial, firmware, sync jacks, USB path
     List(list::ListArgs),
+    /// Write a rig file
+    Rig(rig::RigArgs),
     /// Show what is in takes and recordings
     Info(info::InfoArgs),
     /// Read takes and recordings through: are they whole?
@@ -53,6 +58,7 @@ pub fn main() -> ExitCode {
     let done = match Cli::parse().command {
         Command::Record(args) => record::run(args),
         Command::List(args) => list::run(&args),
+        Command::Rig(args) => rig::run(&args),
         Command::Info(args) => info::run(&args),
         Command::Verify(args) => verify::run(&args),
     };

@@ -61,12 +61,16 @@ fn each(wanted: &[Named], found: &[Found], bus: &dyn Bus) -> Result<Vec<Member>>
             "{missing}: in the rig file, but not plugged in; {there}"
         )));
     }
-    let mut members = Vec::new();
-    for (named, found) in wanted.iter().filter_map(|named| Some((named, here(named)?))) {
-        let device = Device::open(bus, found)?;
-        members.push(member(device, named.name.clone(), named.config.clone())?);
+    let mut devices = Vec::new();
+    for found in wanted.iter().filter_map(here) {
+        devices.push(Device::open(bus, found)?);
     }
-    Ok(members)
+    let mut configs: Vec<_> = wanted.iter().map(|named| named.config.clone()).collect();
+    if wanted.len() > 1 && wanted.iter().any(|named| !named.role_given) {
+        by_their_jacks(&mut devices, &mut configs)?;
+    }
+    let all = devices.into_iter().zip(wanted).zip(configs);
+    all.map(|((device, named), config)| member(device, named.name.clone(), config)).collect()
 }
 
 fn by_their_jacks(devices: &mut [Device], configs: &mut [DeviceConfig]) -> Result<()> {
@@ -84,7 +88,9 @@ fn member(mut device: Device, name: Option<String>, mut config: DeviceConfig) ->
     if config.role != Role::Subordinate {
         config.subordinate_delay_us = 0;
     }
-    config.validate()?;
+    if let Some(problem) = config.problem() {
+        return Err(Error::Usage(format!("{}: {}", device.serial(), problem.text)));
+    }
     let mut controls = ColorControls::default();
     if config.color.is_some() {
         device.set_controls(&config.controls)?;

@@ -5,6 +5,7 @@
 //! real devices take.
 
 use crate::clock::Clock;
+use crate::config::emulated_serial;
 use crate::error::{Error, Result};
 use crate::pool::Pool;
 use crate::usb::{
@@ -49,8 +50,8 @@ impl EmulatedBus {
     pub fn rig(faults: &[Faults], recording: Option<&Arc<Playback>>, clock: Clock) -> Self {
         let (cable, count) = (Cable::default(), faults.len());
         let kinect = |(i, faults): (usize, &Faults)| {
-            let recorded = recording.and_then(|playback| playback.serial.clone());
-            let serial = recorded.filter(|_| i == 0).unwrap_or(format!("{:012}", i + 1));
+            let recorded = recording.and_then(|playback| playback.serial.as_deref());
+            let serial = emulated_serial(i, recorded);
             let mut setup = Setup::new(&serial, i as u64 + 1);
             if let Some(playback) = recording {
                 setup.view = View::playback(Arc::clone(playback), &serial);

@@ -1,4 +1,19 @@
-//! What a device is asked to do.
+//! What a rig is asked to do: values, and how they come about from a rig file and a command line.
+//!
+//! A setting goes one way: a key with its value and the place where it was written (`setting`),
+//! read from the rig file (`rig_file`), a flag or `--set`; all of them laid over each other and
+//! checked in one place ([`Asked::resolve`]); a [`DeviceConfig`] for each device.
+
+mod keys;
+mod layers;
+mod played;
+mod resolve;
+mod rig_file;
+mod setting;
+
+pub use keys::{all as keys, check, seconds};
+pub use resolve::{Asked, Rig};
+pub use setting::{Flag, value_of};
 
 use crate::error::{Error, Result};
 use genlock_emulator::Faults;
@@ -75,69 +90,97 @@ pub enum Setting {
     Manual(i32),
 }
 
+/// Why a device cannot do what its settings say together.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problem {
+    /// The key of the setting that is in the way.
+    pub key: &'static str,
+    /// What is wrong, and what to do, in the words of rig files and of the command line.
+    pub text: String,
+}
+
+fn problem(key: &'static str, text: impl Into<String>) -> Option<Problem> {
+    Some(Problem { key, text: text.into() })
+}
+
 impl DeviceConfig {
     /// That a device can do all of this together: libk4a's own rules (usb-protocol.md 11).
     ///
     /// # Errors
     /// `Usage` with the first rule that is broken, and what to do.
     pub fn validate(&self) -> Result<()> {
-        let problem = self.mode_problem().or_else(|| self.delay_problem());
-        problem.map_or(Ok(()), |problem| Err(Error::Usage(problem)))
+        self.problem().map_or(Ok(()), |problem| Err(Error::Usage(problem.text)))
     }
 
-    fn mode_problem(&self) -> Option<String> {
+    /// The first of libk4a's rules that is broken.
+    #[must_use]
+    pub fn problem(&self) -> Option<Problem> {
+        self.mode_problem().or_else(|| self.delay_problem())
+    }
+
+    fn mode_problem(&self) -> Option<Problem> {
         if self.color.is_none() && self.depth.is_none() {
-            let text = "both cameras are off: choose a --color-mode or a --depth-mode";
-            return Some(text.to_owned());
+            let text = "both cameras are off: choose a color_mode (--color-mode) or a depth_mode \
+                        (--depth-mode)";
+            return problem("color_mode", text);
         }
         if self.rate == Rate::Fps30 && self.depth == Some(DepthMode::WfovUnbinned) {
-            let text =
-                "WFOV_UNBINNED reaches 15 frames per second: use --rate 15, or another depth mode";
-            return Some(text.to_owned());
+            let text = "WFOV_UNBINNED reaches 15 frames per second: use rate = 15 (--rate 15), or \
+                        another depth mode";
+            return problem("depth_mode", text);
         }
         let color = self.color?;
         if self.rate == Rate::Fps30 && color.resolution == Resolution::P3072 {
-            let text = "3072p reaches 15 frames per second: use --rate 15, or another color mode";
-            return Some(text.to_owned());
+            let text = "3072p reaches 15 frames per second: use rate = 15 (--rate 15), or another \
+                        color mode";
+            return problem("color_mode", text);
         }
         match color.format {
             ColorFormat::Bgra => {
-                Some("no device sends BGRA: record MJPG and convert it".to_owned())
+                problem("color_mode", "no device sends BGRA: record MJPG and convert it")
             }
             ColorFormat::Nv12 | ColorFormat::Yuy2 if color.resolution != Resolution::P720 => {
-                Some(format!("{} comes at 720p alone: use 720p_{0}, or MJPG", color.format))
+                let format = color.format;
+                let text = format!("{format} comes at 720p alone: use 720p_{format}, or MJPG");
+                problem("color_mode", text)
             }
             _ => None,
         }
     }
 
-    fn delay_problem(&self) -> Option<String> {
+    fn delay_problem(&self) -> Option<Problem> {
         let (period_us, fps) = (self.rate.period_us(), self.rate);
         let (depth_us, master_us) = (self.depth_delay_us, self.subordinate_delay_us);
         if self.role == Role::Master && self.color.is_none() {
-            let text = "a master gives its pulses with the color camera: choose a --color-mode";
-            return Some(text.to_owned());
+            let text = "a master gives its pulses with the color camera: choose a color_mode \
+                        (--color-mode)";
+            return problem("color_mode", text);
         }
         if depth_us != 0 && (self.color.is_none() || self.depth.is_none()) {
-            let text = "--depth-delay is between two cameras, and one of them is off";
-            return Some(text.to_owned());
+            let text = "depth_delay_us (--depth-delay) is between two cameras, and one of them is \
+                        off: set it to 0";
+            return problem("depth_delay_us", text);
         }
         if u64::from(depth_us.unsigned_abs()) > period_us {
-            return Some(format!(
-                "--depth-delay {depth_us} is more than a frame period: at {fps} frames per second \
-                 it lies within {period_us} us, before or after"
-            ));
+            let text = format!(
+                "depth_delay_us (--depth-delay) {depth_us} is more than a frame period: at {fps} \
+                 frames per second it lies within {period_us} us, before or after"
+            );
+            return problem("depth_delay_us", text);
         }
         if master_us != 0 && self.role != Role::Subordinate {
-            let text = "--sync-delay is for a subordinate: add --external-sync subordinate";
-            return Some(text.to_owned());
+            let text = "delay_off_master_us (--sync-delay) is for a subordinate: set it to 0, or \
+                        role = \"subordinate\" (--external-sync subordinate)";
+            return problem("delay_off_master_us", text);
         }
-        (u64::from(master_us) > period_us).then(|| {
-            format!(
-                "--sync-delay {master_us} is more than a frame period: at {fps} frames per second \
-                 it is at most {period_us} us"
-            )
-        })
+        if u64::from(master_us) > period_us {
+            let text = format!(
+                "delay_off_master_us (--sync-delay) {master_us} is more than a frame period: at \
+                 {fps} frames per second it is at most {period_us} us"
+            );
+            return problem("delay_off_master_us", text);
+        }
+        None
     }
 }
 
@@ -179,7 +222,7 @@ pub enum Wanted {
 }
 
 /// A device of a rig file.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Default)]
 pub struct Named {
     /// Serial number.
     pub serial: String,
@@ -187,6 +230,8 @@ pub struct Named {
     pub name: Option<String>,
     /// What it does.
     pub config: DeviceConfig,
+    /// Whether its role was asked for; else several devices get theirs from their jacks.
+    pub role_given: bool,
 }
 
 /// What happens between the first frames and the take.
@@ -214,6 +259,17 @@ pub enum Devices {
         /// The recording that they see.
         from: Option<PathBuf>,
     },
+}
+
+/// Emulated devices at most: more would only fill memory.
+pub const EMULATED_MAX: usize = 32;
+
+/// The serial number of the emulated device at a place in the chain, counted from 0. The first has
+/// that of the device whose recording they play.
+#[must_use]
+pub fn emulated_serial(place: usize, recorded: Option<&str>) -> String {
+    let recorded = recorded.filter(|_| place == 0);
+    recorded.map_or_else(|| format!("{:012}", place + 1), str::to_owned)
 }
 
 impl Devices {
@@ -275,12 +331,12 @@ mod tests {
         refused(|c| c.color = "3072p".parse().ok(), &["3072p", "--rate 15"]);
         refused(|c| c.color = "1080p_NV12".parse().ok(), &["NV12", "720p_NV12"]);
         refused(|c| c.color = "BGRA_720P".parse().ok(), &["BGRA"]);
-        refused(|c| c.depth_delay_us = 33_334, &["--depth-delay 33334", "33333"]);
+        refused(|c| c.depth_delay_us = 33_334, &["--depth-delay) 33334", "33333"]);
         refused(|c| (c.depth, c.depth_delay_us) = (None, 1), &["--depth-delay", "off"]);
         refused(|c| c.subordinate_delay_us = 1, &["--external-sync subordinate"]);
         refused(
             |c| (c.role, c.subordinate_delay_us) = (Role::Subordinate, 33_334),
-            &["--sync-delay 33334", "33333"],
+            &["--sync-delay) 33334", "33333"],
         );
         refused(|c| (c.role, c.color) = (Role::Master, None), &["master", "--color-mode"]);
     }

@@ -1,0 +1,133 @@
+//! From what was asked for, in a rig file and on a command line, to what is done: the only place
+//! that lays settings over each other and checks them together.
+
+use super::keys::{self, Key, Whole};
+use super::layers::Layers;
+use super::played::Played;
+use super::rig_file::RigFile;
+use super::setting::{Flag, Given, Layer, Origin, value_of};
+use super::{Devices, Opening, Pick, Wanted, emulated_serial};
+use crate::error::{Error, Result};
+use genlock_formats::k4a::Rate;
+use std::path::PathBuf;
+
+/// What was asked for.
+#[derive(Debug, Default)]
+pub struct Asked {
+    /// The rig file.
+    pub rig: Option<PathBuf>,
+    /// The one device that is wanted, if it is one.
+    pub pick: Option<Pick>,
+    /// Settings made with flags of their own.
+    pub flags: Vec<Flag>,
+    /// The texts behind `--set`: `KEY=VALUE` or `SERIAL.KEY=VALUE`.
+    pub sets: Vec<String>,
+}
+
+/// The devices of a rig, and what they do.
+#[derive(Debug, PartialEq)]
+pub struct Rig {
+    /// Where the devices are.
+    pub devices: Devices,
+    /// Which of them are used, and what each of them does.
+    pub wanted: Wanted,
+    /// What happens between the first frames and the take.
+    pub opening: Opening,
+    /// The depth engine to load, if it is not the usual one.
+    pub depth_engine: Option<PathBuf>,
+}
+
+impl Rig {
+    /// Triggers per second: the devices of a rig have one rate.
+    #[must_use]
+    pub fn rate(&self) -> Rate {
+        match &self.wanted {
+            Wanted::Alike { config, .. } => config.rate,
+            Wanted::Each(named) => named.first().map_or(Rate::Fps30, |first| first.config.rate),
+        }
+    }
+
+    /// Whether there can be more than one device.
+    #[must_use]
+    pub fn is_several(&self) -> bool {
+        match (&self.wanted, &self.devices) {
+            (Wanted::Each(named), _) => named.len() > 1,
+            (Wanted::Alike { pick: Pick::All, .. }, Devices::Emulated { faults, .. }) => {
+                faults.len() > 1
+            }
+            (Wanted::Alike { pick, .. }, _) => *pick == Pick::All,
+        }
+    }
+}
+
+impl Asked {
+    /// Checks everything that was asked for, and says what is to be done. Nothing is touched.
+    ///
+    /// # Errors
+    /// `Usage` when it cannot be done as asked; `File` when the recording to play cannot be read.
+    pub fn resolve(&self) -> Result<Rig> {
+        let file = self.rig.as_deref().map(RigFile::read).transpose()?.unwrap_or_default();
+        let (over, scoped) = self.over()?;
+        let all = file.top.under(&over);
+        let mut whole = Whole::default();
+        for (key, given) in all.iter() {
+            if let Some(Key::Whole(set)) = keys::find(key) {
+                set(&mut whole, &given.value).map_err(|why| all.complaint(key, None, &why))?;
+            }
+        }
+        let emulated = file.emulator || all.get("emulator.devices").is_some();
+        let count = emulated.then(|| whole.devices.unwrap_or(file.devices.len().max(1)));
+        let played = whole.from.as_deref().filter(|_| emulated).map(Played::open).transpose()?;
+        let recorded = played.as_ref().and_then(|played| played.serial.as_deref());
+        let serial = |place| emulated_serial(place, recorded);
+        let emulated: Vec<_> = (0..count.unwrap_or(0)).map(serial).collect();
+        let pick = self.pick.as_ref();
+        let layers = Layers::new(&file, over, scoped, &emulated, played.as_ref(), pick)?;
+        let wanted = layers.wanted()?;
+        let faults = (0..)
+            .zip(&emulated)
+            .map(|(place, serial)| layers.faults(serial, whole.seed.wrapping_add(place)));
+        Ok(Rig {
+            devices: match count {
+                Some(_) => {
+                    Devices::Emulated { faults: faults.collect::<Result<_>>()?, from: whole.from }
+                }
+                None => Devices::Usb,
+            },
+            wanted,
+            opening: whole.opening,
+            depth_engine: whole.depth_engine,
+        })
+    }
+
+    /// What the command line sets for all, and what for one device: the key with the device before
+    /// it.
+    fn over(&self) -> Result<(Layer, Vec<(String, Given)>)> {
+        let (mut over, mut scoped) = (Layer::default(), Vec::new());
+        for Flag { flag, key, value } in &self.flags {
+            over.put(key, Given { value: value.clone(), origin: Origin::Flag(flag) })?;
+        }
+        for text in &self.sets {
+            let Some((key, value)) = text.split_once('=') else {
+                return Err(Error::Usage(format!(
+                    "--set {text}: is not KEY=VALUE or SERIAL.KEY=VALUE, as in gain=10"
+                )));
+            };
+            let (key, value) = (key.trim(), value_of(value.trim()));
+            let given = Given { value, origin: Origin::Set(text.clone()) };
+            let plain = key.strip_prefix("emulator.").filter(|rest| rest.starts_with("faults."));
+            let plain = plain.unwrap_or(key);
+            let known = keys::find(plain).is_some() || plain.starts_with("faults.");
+            if plain == "name" {
+                return Err(Error::Usage(format!(
+                    "--set {text}: a name is of one device: write SERIAL.name=..."
+                )));
+            }
+            match known || !key.contains('.') {
+                true => over.put(plain, given)?,
+                false => scoped.push((key.to_owned(), given)),
+            }
+        }
+        Ok((over, scoped))
+    }
+}
