@@ -134,18 +134,31 @@ fn a_place_that_cannot_be_written_is_an_error() {
 }
 
 #[test]
-fn a_take_that_does_not_fit_is_refused_before_anything_is_there() {
-    // A year of a rig is more than any disk has.
-    let year = "-l 8700h";
-    let told = check(1, &format!("--emulated 4 -r 15 {year}"));
-    says(&told, "error", &["disk", "has room for", "free some space"]);
+fn a_take_that_is_not_ready_is_refused_with_every_fix_before_anything_is_there() {
     let folder = folder();
     let place = folder.path().join("takes/0001");
-    let args = format!("record --emulated 4 -r 15 {year} {}", place.display());
+    let options = "--emulated 1 --external-sync sub --frames 1";
+    let args = format!("record {options} {}", place.display());
     let output = genlock_exits(1, &args.split_whitespace().collect::<Vec<_>>());
-    let stderr = String::from_utf8_lossy(&output.stderr);
-    assert!(stderr.contains("error: disk: ") && stderr.contains("free some space"), "{stderr}");
+    let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+    says(&stderr, "error: 000000000001: ", &["wait for pulses for ever", "plug in the sync-out"]);
     assert_eq!(fs::read_dir(folder.path()).expect("a folder").count(), 0);
+}
+
+#[test]
+fn a_take_that_does_not_fit_is_an_error_for_check_and_record() {
+    let place = folder();
+    let bus = shown(2, |_| {});
+    let mut plan = rig(place.path(), Devices::emulated(2, None), 2);
+    plan.triggers = Some(u64::MAX);
+    let host = Host::machine();
+    let fits_not = ["disk", "has room for", "free some space"];
+    says(&told(&record::check(&plan, Ok(&bus), &host)), "error", &fits_not);
+    let mut members = record::members(&plan, &bus).expect("both are there");
+    says(&told(&record::preflight(&plan, &bus, &mut members, &host)), "error", &fits_not);
+    plan.triggers = Some(5);
+    let told = told(&record::preflight(&plan, &bus, &mut members, &host));
+    assert!(told.lines().all(|line| line.starts_with("good")), "{told}");
 }
 
 #[test]
