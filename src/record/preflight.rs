@@ -1,7 +1,7 @@
 //! What is looked at before a take: facts of the plan, the opened devices and the machine, held
 //! against the rules of the rig.
 
-use crate::config::{DeviceConfig, Devices, Output, Plan, Wanted};
+use crate::config::{DeviceConfig, Devices, Named, Output, Plan, Wanted};
 use crate::error::{Error, Result};
 use crate::record::members::{Gathered, gather, library};
 use crate::record::take::Member;
@@ -77,17 +77,17 @@ pub fn check(plan: &Plan, bus: Result<&dyn Bus>, host: &Host) -> Vec<Finding> {
     findings
 }
 
-/// What each device of the plan is asked to do, whether it is there or not.
+/// What each device of the plan is asked to do, whether it is there or not. One that is there may
+/// have got its role from its jacks.
 fn wanted(plan: &Plan, members: &[Member]) -> Vec<(String, DeviceConfig)> {
+    let of = |member: &Member| (member.device.serial().to_owned(), member.config.clone());
     match &plan.wanted {
         Wanted::Each(named) => {
-            let named = named.iter();
-            named.map(|named| (named.serial.clone(), named.config.clone())).collect()
+            let here = |serial| members.iter().find(|member| member.device.serial() == serial);
+            let absent = |named: &Named| (named.serial.clone(), named.config.clone());
+            named.iter().map(|named| here(&named.serial).map_or(absent(named), of)).collect()
         }
-        Wanted::Alike { .. } => {
-            let members = members.iter();
-            members.map(|m| (m.device.serial().to_owned(), m.config.clone())).collect()
-        }
+        Wanted::Alike { .. } => members.iter().map(of).collect(),
     }
 }
 
