@@ -1,6 +1,7 @@
 //! The words of the user: one file per command.
 
 mod bus;
+mod check;
 mod devices;
 mod info;
 mod list;
@@ -27,8 +28,9 @@ struct Cli {
 }
 
 #[derive(Debug, Subcommand)]
-#[expect(clippy::large_enum_variant, reason = "one in a process")]
 enum Command {
+    /// Check the rig before a take: every finding with its fix
+    Check(check::CheckArgs),
     /// Record one take
     Record(RecordArgs),
     /// Show the devices: serial, firmware, sync jacks, USB path
@@ -56,6 +58,7 @@ enum Verdict {
 #[must_use]
 pub fn main() -> ExitCode {
     let done = match Cli::parse().command {
+        Command::Check(args) => check::run(&args),
         Command::Record(args) => record::run(args),
         Command::List(args) => list::run(&args),
         Command::Rig(args) => rig::run(&args),

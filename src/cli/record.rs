@@ -7,6 +7,8 @@ use crate::clock::Clock;
 use crate::config::{Output, Plan, seconds};
 use crate::error::{Error, Result};
 use crate::record::{self, Outcome, is_taken, part_path};
+use crate::rig::host::Host;
+use crate::rig::{Finding, Severity};
 use clap::Args;
 use genlock_formats::take;
 use std::path::{Path, PathBuf};
@@ -32,7 +34,7 @@ pub struct RecordArgs {
     force: bool,
     /// Say nothing but errors and losses
     #[arg(short, long)]
-    quiet: bool,
+    pub(super) quiet: bool,
 }
 
 impl RecordArgs {
@@ -41,6 +43,11 @@ impl RecordArgs {
     /// # Errors
     /// `Usage` when it cannot be done as asked; `File` when the recording to play cannot be read.
     pub fn resolve(&self) -> Result<Plan> {
+        self.plan(output)
+    }
+
+    /// The same, with another judge of the place: it is told whether several devices go there.
+    pub(super) fn plan(&self, output: fn(&Path, bool) -> Result<Output>) -> Result<Plan> {
         let rig = self.devices.resolve()?;
         let fps = f64::from(rig.rate().fps());
         // What a float makes of 0.1 s at 30 fps is not more than 3 triggers.
@@ -83,16 +90,15 @@ pub(super) fn run(args: RecordArgs) -> Result<Verdict> {
     let plan = args.resolve()?;
     let clock = Clock::machine();
     let bus = bus::bus(&plan.devices, &clock)?;
-    if !bus.can_stream() {
-        return Err(Error::Device(
-            "this version finds devices on USB but does not record from them yet; rehearse with \
-             --emulated 1"
-                .to_owned(),
-        ));
+    record::can_stream(bus.as_ref())?;
+    let mut members = record::members(&plan, bus.as_ref())?;
+    let findings = record::preflight(&plan, bus.as_ref(), &mut members, &Host::machine());
+    if !heed(&findings, plan.force, args.quiet) {
+        return Ok(Verdict::Failed);
     }
     let stop = stop_on_signals()?;
     let mut progress = Progress::new(args.quiet, &args.output);
-    let done = record::run(&plan, bus.as_ref(), &clock, &stop, &mut |s| progress.show(s));
+    let done = record::run_opened(&plan, members, &clock, &stop, &mut |s| progress.show(s));
     progress.finish();
     let outcome = done?;
     if !args.quiet {
@@ -108,6 +114,18 @@ pub(super) fn run(args: RecordArgs) -> Result<Verdict> {
         take::Outcome::Losses => Verdict::Losses,
         take::Outcome::Failed => Verdict::Failed,
     })
+}
+
+/// Says what stands against a take, and whether it may begin: errors forbid it, unless forced.
+fn heed(findings: &[Finding], force: bool, quiet: bool) -> bool {
+    let of = |severity| findings.iter().filter(move |finding| finding.severity == severity);
+    for warning in of(Severity::Warning).filter(|_| !quiet) {
+        eprintln!("warning: {warning}");
+    }
+    for error in of(Severity::Error) {
+        eprintln!("error: {error}");
+    }
+    force || of(Severity::Error).next().is_none()
 }
 
 /// Set by the first SIGINT or SIGTERM: stop cleanly. A second one ends the process as signals do.
@@ -153,5 +171,20 @@ fn report_losses(outcome: &Outcome) {
         if more > 0 {
             eprintln!("loss: {}: and {more} more ranges", device.serial);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn errors_forbid_a_take_and_force_lets_it_begin() {
+        let (error, warning) =
+            (Finding::error("disk", "full", "free some"), Finding::warning("rig", "odd", "look"));
+        let begins = |findings: &[Finding], force| heed(findings, force, true);
+        let both = [error, warning];
+        assert!(begins(&[], false) && begins(&both[1..], false));
+        assert!(!begins(&both, false) && begins(&both, true));
     }
 }

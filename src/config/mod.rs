@@ -221,6 +221,17 @@ pub enum Wanted {
     Each(Vec<Named>),
 }
 
+impl Wanted {
+    /// Whether several devices get their roles from their sync jacks.
+    #[must_use]
+    pub fn by_their_jacks(&self) -> bool {
+        match self {
+            Self::Alike { role_given, .. } => !role_given,
+            Self::Each(named) => named.iter().any(|named| !named.role_given),
+        }
+    }
+}
+
 /// A device of a rig file.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Named {

@@ -41,11 +41,15 @@ impl EngineLibrary {
     pub fn load(path: Option<&Path>) -> Result<Self> {
         let name = path.unwrap_or(Path::new(LIBRARY));
         let refused = |cause: libloading::Error| {
+            // What the loader says is behind what libloading says, and names the library.
+            let cause = match std::error::Error::source(&cause) {
+                Some(loader) => loader.to_string(),
+                None => format!("{}: {cause}", name.display()),
+            };
             Error::Usage(format!(
-                "cannot load the depth engine {}: {cause}; install Microsoft's libk4a, which \
+                "cannot load the depth engine: {cause}; install Microsoft's libk4a, which \
                  brings it, name it with --depth-engine PATH, or record color and IMU with \
-                 --depth-mode OFF",
-                name.display()
+                 --depth-mode OFF"
             ))
         };
         // SAFETY: loading runs the library's initialisers. The user named this library, or
@@ -218,15 +222,45 @@ impl Drop for Engine {
 }
 
 fn failed(code: c_int) -> Error {
-    let why = match code {
-        result::CALIBRATION => "the device's depth calibration is not one of this engine's devices",
-        result::OUTPUT_SIZE => "its images do not have the mode's size",
-        204 | 207 => {
-            "it has no OpenGL: run it in a session with a display, set DISPLAY, or start Xvfb"
+    failed_on(code, std::env::var("DISPLAY").ok().as_deref())
+}
+
+/// What a result means, on a machine with this DISPLAY (usb-protocol.md 5.4).
+fn failed_on(code: c_int, display: Option<&str>) -> Error {
+    let (why, fix) = match code {
+        result::CALIBRATION => (
+            "the device's depth calibration is not one of this engine's devices".to_owned(),
+            "use the engine of the SDK that the device is made for",
+        ),
+        result::OUTPUT_SIZE => (
+            "its images do not have the mode's size".to_owned(),
+            "use libdepthengine.so.2.0 of Microsoft's SDK",
+        ),
+        201..=208 => {
+            let what = match code {
+                201 => "the graphics memory is full",
+                206 => "a shader does not compile",
+                207 => "there is no OpenGL context",
+                208 => "the graphics processor took too long",
+                _ => "the graphics interface failed",
+            };
+            let display = match display {
+                None | Some("") => "DISPLAY is not set".to_owned(),
+                Some(display) => format!("DISPLAY is {display}"),
+            };
+            (
+                format!("it has no OpenGL 4.4 that works: {what}, {display}"),
+                "run it in a session with a display, or start a headless X server (Xorg with its \
+                 dummy driver, or Xvfb) and set DISPLAY=:0; color and IMU record with \
+                 --depth-mode OFF",
+            )
         }
-        _ => "see Microsoft's k4aplugin.h for what the number means",
+        _ => (
+            "a failure inside of the engine".to_owned(),
+            "see Microsoft's k4aplugin.h for what the number means",
+        ),
     };
-    Error::Device(format!("the depth engine failed with result {code}: {why}"))
+    Error::Device(format!("the depth engine failed with result {code}: {why}; {fix}"))
 }
 
 #[cfg(test)]
@@ -268,8 +302,21 @@ mod tests {
         let foreign = EngineParts { blob: vec![1; 100], ..parts(DepthMode::PassiveIr) };
         let text = Engine::create(&foreign).err().expect("refused").to_string();
         assert!(text.contains("103"), "{text}");
+        assert!(text.contains("calibration"), "{text}");
         let missing = EngineLibrary::load(Some(Path::new("/nowhere/engine.so")));
         let text = missing.expect_err("nothing there").to_string();
+        assert!(text.contains("/nowhere/engine.so: cannot open"), "{text}");
         assert!(text.contains("--depth-engine") && text.contains("--depth-mode OFF"), "{text}");
+    }
+
+    #[test]
+    fn an_engine_without_graphics_names_the_display() {
+        for code in 201..=208 {
+            let text = failed_on(code, None).to_string();
+            assert!(text.contains("OpenGL") && text.contains("DISPLAY is not set"), "{text}");
+            assert!(text.contains("DISPLAY=:0") && text.contains("--depth-mode OFF"), "{text}");
+        }
+        assert!(failed_on(204, Some(":7")).to_string().contains("DISPLAY is :7"));
+        assert!(!failed_on(102, None).to_string().contains("DISPLAY"));
     }
 }

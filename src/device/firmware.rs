@@ -39,6 +39,14 @@ const LEAST: Firmware = Firmware {
     depth_config: Version([5006, 27, 0]),
 };
 
+/// What Microsoft suggests; libk4a warns below (usb-protocol.md 3.2).
+const SUGGESTED: Firmware = Firmware {
+    color: Version([1, 6, 110]),
+    depth: Version([1, 6, 79]),
+    audio: Version([1, 6, 14]),
+    depth_config: Version([6109, 7, 0]),
+};
+
 impl Firmware {
     /// Reads the answer of command 0x201.
     #[must_use]
@@ -63,6 +71,16 @@ impl Firmware {
             ("audio", self.audio),
             ("depth_config", self.depth_config),
         ]
+    }
+
+    /// The first component that is older than Microsoft suggests: its name, its version, and the
+    /// one suggested.
+    #[must_use]
+    pub fn outdated(&self) -> Option<(&'static str, Version, Version)> {
+        let suggested = SUGGESTED.components().map(|(_, suggested)| suggested);
+        let pairs = self.components().into_iter().zip(suggested);
+        let all = pairs.map(|((name, found), suggested)| (name, found, suggested));
+        all.into_iter().find(|(_, found, suggested)| found < suggested)
     }
 
     /// That the device is new enough.
@@ -94,6 +112,10 @@ mod tests {
         assert_eq!(firmware.depth.to_string(), "1.6.79");
         assert_eq!(firmware.depth_config, Version([6109, 7, 0]));
         assert_eq!(firmware.check("1"), Ok(()));
+        assert_eq!(firmware.outdated(), None);
+        bytes[2] = 0x6D;
+        let older = Firmware::read(&bytes).outdated();
+        assert_eq!(older, Some(("color", Version([1, 6, 109]), Version([1, 6, 110]))));
         bytes[5] = 4;
         let text = Firmware::read(&bytes).check("000123").expect_err("too old").to_string();
         assert!(text.contains("000123") && text.contains("depth firmware 1.4.79"), "{text}");

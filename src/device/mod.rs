@@ -33,7 +33,7 @@ use color::ColorSource;
 use command::{Endpoints, Mcu, unanswered};
 use controls::Controls;
 use depth::{DepthEngine, DepthSource};
-use engine::EngineParts;
+use engine::{Engine, EngineParts};
 use firmware::VERSION_BYTES;
 use genlock_formats::k4a::{ColorMode, DepthMode, ImuSample, Rate, Role};
 use imu::ImuSource;
@@ -101,6 +101,15 @@ pub struct Found {
 /// # Errors
 /// `Device` when a camera shows one of its two functions alone, or the bus cannot be asked.
 pub fn find(bus: &dyn Bus) -> Result<Vec<Found>> {
+    find_each(bus)?.into_iter().map(|(_, found)| found).collect()
+}
+
+/// Every serial on the bus, in order, with its camera: `Device` where that shows one of its two
+/// functions alone.
+///
+/// # Errors
+/// `Device` when the bus cannot be asked.
+pub fn find_each(bus: &dyn Bus) -> Result<Vec<(String, Result<Found>)>> {
     let devices = bus.devices()?;
     let of = |product, serial: &str| {
         devices.iter().find(|d| d.product == product && d.serial == serial).cloned()
@@ -118,7 +127,14 @@ pub fn find(bus: &dyn Bus) -> Result<Vec<Found>> {
             )))
         }
     };
-    serials.into_iter().map(pair).collect()
+    Ok(serials.into_iter().map(|serial| (serial.clone(), pair(serial))).collect())
+}
+
+/// Bytes of a raw depth frame as it comes over USB: more than its images have (usb-protocol.md
+/// 3.6).
+#[must_use]
+pub fn raw_frame_bytes(mode: DepthMode) -> usize {
+    sensor(mode).frame_bytes
 }
 
 /// What is plugged into the sync jacks.
@@ -285,9 +301,7 @@ impl Device {
         buffering: Buffering,
     ) -> Result<Vec<Box<dyn Stage>>> {
         self.check_jacks(config.role)?;
-        let calibration = Calibration::read(&self.calibration).map_err(|what| {
-            Error::Device(format!("{}: its calibration cannot be used: {what}", self.serial))
-        })?;
+        let calibration = self.cameras()?;
         self.color.write(SET_SYS_CFG, &sync_config(config))?;
         // Starting color resets the clocks of all streams; depth alone keeps the old time.
         let guard = match config.color {
@@ -323,6 +337,29 @@ impl Device {
             stages.push(self.start_imu(&calibration, exit(&outputs.imu), guard)?);
         }
         Ok(stages)
+    }
+
+    fn cameras(&self) -> Result<Calibration> {
+        Calibration::read(&self.calibration).map_err(|what| {
+            let serial = &self.serial;
+            Error::Device(format!("{serial}: its calibration cannot be used: {what}"))
+        })
+    }
+
+    /// Creates a depth engine as a take would, and lets go of it: whether engine, graphics and this
+    /// device's calibration work together. The device stays stopped.
+    ///
+    /// # Errors
+    /// `Device` when it does not answer, or the engine cannot be created.
+    pub fn try_engine(&mut self, mode: DepthMode, library: &EngineLibrary) -> Result<()> {
+        let camera = self.cameras()?.depth_camera;
+        // The calibration blob can be read once a mode is set (usb-protocol.md 3.7).
+        self.depth.write(DEPTH_MODE_SET, &sensor(mode).id.to_le_bytes())?;
+        let blob = self.read_blob();
+        self.depth.write_blindly(DEPTH_STREAM_STOP);
+        self.depth.write_blindly(DEPTH_STOP);
+        let parts = EngineParts { library: library.clone(), mode, blob: blob?, camera };
+        Engine::create(&parts).map(|_| ())
     }
 
     fn check_jacks(&mut self, role: Role) -> Result<()> {

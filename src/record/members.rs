@@ -16,9 +16,41 @@ pub fn engine(plan: &Plan, members: &[Member]) -> Result<Option<EngineLibrary>> 
     if members.iter().all(|member| member.config.depth.is_none()) {
         return Ok(None);
     }
+    library(plan).map(Some)
+}
+
+/// The depth engine of the plan.
+///
+/// # Errors
+/// `Usage` when it cannot be loaded.
+pub fn library(plan: &Plan) -> Result<EngineLibrary> {
     match (&plan.devices, &plan.depth_engine) {
-        (Devices::Emulated { .. }, None) => EngineLibrary::emulated().map(Some),
-        (_, path) => EngineLibrary::load(path.as_deref()).map(Some),
+        (Devices::Emulated { .. }, None) => EngineLibrary::emulated(),
+        (_, path) => EngineLibrary::load(path.as_deref()),
+    }
+}
+
+/// The devices of a plan as far as they could be opened, and what stands in the way of a take.
+#[derive(Default)]
+pub struct Gathered {
+    /// Opened devices, with their roles. Not all of them can do what they are asked for.
+    pub members: Vec<Member>,
+    /// What stands in the way, in the order in which it was met.
+    pub problems: Vec<Problem>,
+}
+
+/// What stands in the way of a take.
+#[derive(Debug, Clone)]
+pub struct Problem {
+    /// Serials, `rig` or `USB`.
+    pub about: String,
+    /// What it is.
+    pub error: Error,
+}
+
+impl Gathered {
+    fn note(&mut self, about: &str, error: Error) {
+        self.problems.push(Problem { about: about.to_owned(), error });
     }
 }
 
@@ -28,49 +60,83 @@ pub fn engine(plan: &Plan, members: &[Member]) -> Result<Option<EngineLibrary>> 
 /// `Usage` when a device is not there, or refuses what it is asked for; `Device` when it does not
 /// answer, or the sync cables make no rig.
 pub fn members(plan: &Plan, bus: &dyn Bus) -> Result<Vec<Member>> {
-    let found = device::find(bus)?;
-    match &plan.wanted {
-        Wanted::Each(wanted) => each(wanted, &found, bus),
-        Wanted::Alike { pick, config, role_given, delay_given } => {
-            let mut devices = Vec::new();
-            for found in picked(pick, found)? {
-                devices.push(Device::open(bus, &found)?);
-            }
-            let mut configs = vec![config.clone(); devices.len()];
-            if devices.len() > 1 {
-                if !role_given {
-                    by_their_jacks(&mut devices, &mut configs)?;
-                }
-                if !delay_given {
-                    rig::raise_ladder(&mut configs);
-                }
-            }
-            let both = devices.into_iter().zip(configs);
-            both.map(|(device, config)| member(device, None, config)).collect()
-        }
-    }
+    let Gathered { members, problems } = gather(plan, bus);
+    problems.into_iter().next().map_or(Ok(members), |first| Err(first.error))
 }
 
-fn each(wanted: &[Named], found: &[Found], bus: &dyn Bus) -> Result<Vec<Member>> {
+/// The same, going on after a problem: a check names all of them.
+pub fn gather(plan: &Plan, bus: &dyn Bus) -> Gathered {
+    let mut gathered = Gathered::default();
+    let mut found = Vec::new();
+    match device::find_each(bus) {
+        Err(error) => {
+            gathered.note("USB", error);
+            return gathered;
+        }
+        Ok(all) => {
+            for (serial, camera) in all {
+                match camera {
+                    Ok(camera) => found.push(camera),
+                    Err(error) => gathered.note(&serial, error),
+                }
+            }
+        }
+    }
+    let chosen = match &plan.wanted {
+        Wanted::Each(wanted) => of_rig_file(wanted, &found, &mut gathered),
+        Wanted::Alike { pick, config, .. } => match picked(pick, found) {
+            Ok(found) => found.into_iter().map(|found| (found, None, config.clone())).collect(),
+            Err(error) => {
+                gathered.note("rig", error);
+                return gathered;
+            }
+        },
+    };
+    let (mut devices, mut names, mut configs) = (Vec::new(), Vec::new(), Vec::new());
+    for (found, name, config) in chosen {
+        match Device::open(bus, &found) {
+            Ok(device) => {
+                devices.push(device);
+                names.push(name);
+                configs.push(config);
+            }
+            Err(error) => gathered.note(&found.serial, error),
+        }
+    }
+    if devices.len() > 1 {
+        if plan.wanted.by_their_jacks()
+            && let Err(error) = by_their_jacks(&mut devices, &mut configs)
+        {
+            gathered.note("rig", error);
+        }
+        if let Wanted::Alike { delay_given: false, .. } = plan.wanted {
+            rig::raise_ladder(&mut configs);
+        }
+    }
+    for ((device, name), config) in devices.into_iter().zip(names).zip(configs) {
+        let mut member = Member { device, name, config, controls: ColorControls::default() };
+        if let Err(error) = set_up(&mut member) {
+            gathered.note(member.device.serial(), error);
+        }
+        gathered.members.push(member);
+    }
+    gathered
+}
+
+type Chosen = (Found, Option<String>, DeviceConfig);
+
+fn of_rig_file(wanted: &[Named], found: &[Found], gathered: &mut Gathered) -> Vec<Chosen> {
     let here = |named: &Named| found.iter().find(|found| found.serial == named.serial);
-    let missing: Vec<_> = wanted.iter().filter(|named| here(named).is_none()).collect();
+    let missing = wanted.iter().filter(|named| here(named).is_none());
+    let missing: Vec<_> = missing.map(|named| named.serial.as_str()).collect();
     if !missing.is_empty() {
-        let serials: Vec<_> = missing.iter().map(|named| named.serial.as_str()).collect();
-        let (missing, there) = (serials.join(", "), there(found));
-        return Err(Error::Usage(format!(
-            "{missing}: in the rig file, but not plugged in; {there}"
-        )));
+        let (missing, there) = (missing.join(", "), there(found));
+        let text = format!("{missing}: in the rig file, but not plugged in; {there}");
+        gathered.note(&missing, Error::Usage(text));
     }
-    let mut devices = Vec::new();
-    for found in wanted.iter().filter_map(here) {
-        devices.push(Device::open(bus, found)?);
-    }
-    let mut configs: Vec<_> = wanted.iter().map(|named| named.config.clone()).collect();
-    if wanted.len() > 1 && wanted.iter().any(|named| !named.role_given) {
-        by_their_jacks(&mut devices, &mut configs)?;
-    }
-    let all = devices.into_iter().zip(wanted).zip(configs);
-    all.map(|((device, named), config)| member(device, named.name.clone(), config)).collect()
+    let choose =
+        |named: &Named| Some((here(named)?.clone(), named.name.clone(), named.config.clone()));
+    wanted.iter().filter_map(choose).collect()
 }
 
 fn by_their_jacks(devices: &mut [Device], configs: &mut [DeviceConfig]) -> Result<()> {
@@ -84,19 +150,20 @@ fn by_their_jacks(devices: &mut [Device], configs: &mut [DeviceConfig]) -> Resul
     Ok(())
 }
 
-fn member(mut device: Device, name: Option<String>, mut config: DeviceConfig) -> Result<Member> {
+/// Checks what a device is asked for, and sets its color controls.
+fn set_up(member: &mut Member) -> Result<()> {
+    let Member { device, config, controls, .. } = member;
     if config.role != Role::Subordinate {
         config.subordinate_delay_us = 0;
     }
     if let Some(problem) = config.problem() {
         return Err(Error::Usage(format!("{}: {}", device.serial(), problem.text)));
     }
-    let mut controls = ColorControls::default();
     if config.color.is_some() {
         device.set_controls(&config.controls)?;
-        controls = device.read_controls()?;
+        *controls = device.read_controls()?;
     }
-    Ok(Member { device, name, config, controls })
+    Ok(())
 }
 
 fn there(found: &[Found]) -> String {

@@ -8,7 +8,7 @@ use crate::record::members::{engine, members};
 use crate::record::output::Place;
 use crate::record::status::{DeviceStatus, Status, Waiting};
 use crate::record::summary::{self, About};
-use crate::record::take::{Job, Recorded, Surroundings, Take};
+use crate::record::take::{Job, Member, Recorded, Surroundings, Take};
 use crate::stage;
 use crate::usb::Bus;
 use genlock_formats::k4a;
@@ -55,7 +55,20 @@ pub fn run(
     stop: &AtomicBool,
     watch: &mut dyn FnMut(&Status),
 ) -> Result<Outcome> {
-    let members = members(plan, bus)?;
+    run_opened(plan, members(plan, bus)?, clock, stop, watch)
+}
+
+/// The same with devices that were opened, and checked, before.
+///
+/// # Errors
+/// When the take could not begin. What ends a take that has begun is in the [`Outcome`].
+pub fn run_opened(
+    plan: &Plan,
+    members: Vec<Member>,
+    clock: &Clock,
+    stop: &AtomicBool,
+    watch: &mut dyn FnMut(&Status),
+) -> Result<Outcome> {
     let engine = engine(plan, &members)?;
     let mut place = Place::create(&plan.output)?;
     let started = jiff::Timestamp::now();

@@ -1,4 +1,17 @@
-//! Many devices as one: who leads, and in which order they start.
+//! Many devices as one: who leads, in which order they start, and whether they are ready to.
+//!
+//! The rules of the checks before a take are pure: facts in, [`Finding`]s out. What the machine
+//! says is read in [`host`], [`disk`] and [`discipline`] alone.
+
+pub mod bandwidth;
+pub mod check;
+pub mod discipline;
+pub mod disk;
+mod finding;
+pub mod host;
+pub mod laser;
+
+pub use finding::{Finding, Severity};
 
 use crate::config::DeviceConfig;
 use crate::device::Jacks;
@@ -41,7 +54,7 @@ fn role(serial: &str, jacks: Jacks) -> Result<Role> {
         (true, _) => Ok(Role::Subordinate),
         (false, true) => Ok(Role::Master),
         (false, false) => Err(Error::Device(format!(
-            "{serial} has no sync cable: plug sync-out of the device before it in the chain into \
+            "{serial} has no sync cable; plug sync-out of the device before it in the chain into \
              its sync-in, or record it alone with --serial {serial}"
         ))),
     }
@@ -61,14 +74,21 @@ pub fn start_rank(role: Role) -> u8 {
 /// exposure: a pulse of 125 us, and slack for the clocks (usb-protocol.md 13.2).
 pub const LADDER_STEP_US: i32 = 160;
 
+/// The same for a rig of ten: their ladder fills the gap between two pulses, and what rounding to
+/// ticks adds to steps of 160 us would push the tenth into the first's next pulse. A device makes
+/// 14 ticks of this step too, but of every multiple of it the same multiple of 14 ticks.
+const FULL_LADDER_STEP_US: i32 = 156;
+
 /// Sets the depth exposures of a rig apart by [`LADDER_STEP_US`], in the order given. Devices
 /// without a laser to disturb, or without color to be delayed against, stay as they are.
 pub fn raise_ladder(configs: &mut [DeviceConfig]) {
     let shines = |config: &&mut DeviceConfig| {
         config.color.is_some() && config.depth.is_some_and(|mode| mode.has_depth())
     };
+    let lasers = configs.iter_mut().filter(shines).count();
+    let step_us = if lasers > 9 { FULL_LADDER_STEP_US } else { LADDER_STEP_US };
     for (step, config) in (0..).zip(configs.iter_mut().filter(shines)) {
-        config.depth_delay_us = step * LADDER_STEP_US;
+        config.depth_delay_us = step * step_us;
     }
 }
 
