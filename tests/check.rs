@@ -97,8 +97,6 @@ fn a_rig_that_is_not_ready_says_what_to_do() {
     says(&told, "error", &["000000000001", "sync-out", "plug it in"]);
     let told = check(1, &format!("--emulated 2 {SMALL} --serial 000000000009"));
     says(&told, "error", &["000000000009", "there are: 000000000001, 000000000002"]);
-    let told = check(1, &format!("--emulated 1 {SMALL} --contrast 11"));
-    says(&told, "error", &["000000000001", "contrast 11", "0 to 10"]);
 }
 
 #[test]
@@ -200,12 +198,13 @@ fn a_machine_without_cameras_hears_everything_else() {
 }
 
 #[test]
-fn a_take_of_a_ready_rig_begins_without_a_word() {
+fn a_take_of_a_ready_rig_begins_without_a_warning() {
     let folder = folder();
     let place = folder.path().join("take");
     let args = format!("record --emulated 2 {SMALL} {}", place.display());
     let output = genlock_exits(0, &args.split_whitespace().collect::<Vec<_>>());
-    assert_eq!(String::from_utf8_lossy(&output.stderr), "");
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert!(!told.contains("warning") && !told.contains("error"), "{told}");
 }
 
 #[test]
