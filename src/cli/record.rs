@@ -141,8 +141,10 @@ fn stop_on_signals() -> Result<Arc<AtomicBool>> {
 }
 
 fn summary(place: &Path, outcome: &Outcome) -> String {
-    let mut lines = vec![format!("{}: {}", place.display(), outcome.take.outcome)];
-    for device in outcome.take.devices.iter().filter(|device| device.file.is_some()) {
+    let take = &outcome.take;
+    let verdict = take.verdict.map_or(String::new(), |verdict| format!(", sync {verdict}"));
+    let mut lines = vec![format!("{}: {}{verdict}", place.display(), take.outcome)];
+    for device in take.devices.iter().filter(|device| device.file.is_some()) {
         let frames = device.frames.iter().map(|(track, count)| format!("{track} {count}"));
         lines.push(format!(
             "  {} {}: {} triggers from {}, {}, {:.1} MB",
@@ -153,8 +155,24 @@ fn summary(place: &Path, outcome: &Outcome) -> String {
             frames.collect::<Vec<_>>().join(", "),
             device.bytes as f64 / 1e6
         ));
+        lines.extend(sync_words(device));
     }
     lines.join("\n")
+}
+
+/// How a device stood to the master and to the host's clock.
+fn sync_words(device: &take::Device) -> Option<String> {
+    let mut words = Vec::new();
+    if let Some(phase) = &device.phase {
+        let take::Phase { p50_us, p99_us, max_us, drift_ppm, .. } = phase;
+        words.push(format!("phase {p50_us:+.0} us, 99 of 100 within {p99_us:.0}, all {max_us:.0}"));
+        words.push(format!("drift {drift_ppm:+.1} ppm"));
+    }
+    if let Some(clock) = &device.clock {
+        words.push(format!("clock {:+.1} ppm, {:.4} Hz", clock.ppm, clock.rate_hz));
+    }
+    let reasons = device.reasons.iter().map(|reason| format!("\n    {reason}"));
+    (!words.is_empty()).then(|| format!("    {}{}", words.join("; "), reasons.collect::<String>()))
 }
 
 /// Losses on standard error, also when quiet: a take with losses must not pass for a whole one.

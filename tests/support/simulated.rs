@@ -46,10 +46,14 @@ type Files = Arc<Mutex<BTreeMap<String, Vec<u8>>>>;
 struct MemoryDisk {
     serial: String,
     files: Files,
+    keeps: bool,
 }
 
 impl MemoryDisk {
     fn with(&self, change: impl FnOnce(&mut Vec<u8>)) {
+        if !self.keeps {
+            return;
+        }
         let mut files = self.files.lock().expect("no test thread panicked");
         change(files.entry(self.serial.clone()).or_default());
     }
@@ -90,6 +94,8 @@ pub struct Scenario {
     pub stall_ns_max: u64,
     /// Whether the jacks are looked at during the take.
     pub look_at_cables: bool,
+    /// Whether what is written is kept, to be read.
+    pub keep_files: bool,
 }
 
 impl Scenario {
@@ -103,6 +109,7 @@ impl Scenario {
             triggers,
             stall_ns_max: 0,
             look_at_cables: false,
+            keep_files: true,
         }
     }
 
@@ -168,7 +175,7 @@ fn kinects(scenario: &Scenario) -> Vec<Kinect> {
     scenario.faults.iter().enumerate().map(make).collect()
 }
 
-/// Runs a scenario; `check_start` may hand the error of a take that did not start back.
+/// Runs a scenario.
 pub fn run(scenario: &Scenario) -> Ran {
     let clock = Clock::simulated();
     let bus = EmulatedBus::new(kinects(scenario), clock.clone());
@@ -190,7 +197,8 @@ pub fn run(scenario: &Scenario) -> Ran {
             engine: Some(EngineLibrary::emulated().expect("the emulator's engine")),
             clock: clock.clone(),
             place: &mut |serial| {
-                Ok(Box::new(MemoryDisk { serial: serial.to_owned(), files: Arc::clone(&files) }))
+                let (serial, files) = (serial.to_owned(), Arc::clone(&files));
+                Ok(Box::new(MemoryDisk { serial, files, keeps: scenario.keep_files }))
             },
             launch: &mut |job| {
                 stages.push(match job {
