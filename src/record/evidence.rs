@@ -78,6 +78,7 @@ pub fn standings(recorded: &[Recorded]) -> Vec<Option<Standing>> {
                 other_firmware: master.device.firmware().color != one.device.firmware().color,
             }),
             alarms: &one.evidence.alarms,
+            moves: one.evidence.moves,
             lost: report.missing.iter().map(|m| m.triggers.end - m.triggers.start).sum(),
         }))
     };

@@ -52,6 +52,8 @@ pub struct Evidence {
     pub arrived: Vec<u64>,
     /// What was noticed.
     pub alarms: Vec<Alarm>,
+    /// How often the middle of its exposures moved against the master's.
+    pub moves: u64,
 }
 
 /// Triggers that fit without growing: an hour at 30 fps.
@@ -190,6 +192,7 @@ impl Monitor {
                         );
                         self.alarm(text);
                     }
+                    Change::Moved(_) => device.evidence.moves += 1,
                     Change::Returned(trigger) => {
                         let since = device.free_since.take().unwrap_or(first);
                         device.raise(since, trigger.saturating_sub(1), OUT_OF_STEP);

@@ -23,6 +23,8 @@ pub struct Series<'a> {
     pub master: Option<Master<'a>>,
     /// What was noticed during the take.
     pub alarms: &'a [Alarm],
+    /// How often the middle of its exposures moved against the master's.
+    pub moves: u64,
     /// Frames that are missing.
     pub lost: u64,
 }
@@ -116,6 +118,14 @@ impl Standing {
         let [p50_us, p99_us, max_us] = phase.summary();
         let limit_us = phase_max_us(device.rate);
         let text = || format!("99 of 100 exposures are within {p99_us:.0} us of the master's plan");
+        if device.moves > 0 {
+            let text = format!(
+                "its exposures, or the master's, changed length {} times, which moves their \
+                 middle: lock_exposure holds them",
+                device.moves
+            );
+            self.say(Verdict::Warn, text);
+        }
         if p99_us > limit_us * OUT_OF_PHASE {
             self.say(Verdict::Fail, text());
         } else if p99_us > limit_us {
@@ -185,6 +195,7 @@ mod tests {
             arrived_us: &[],
             master: Some(master),
             alarms: &[],
+            moves: 0,
             lost: 0,
         }
     }
@@ -207,6 +218,7 @@ mod tests {
             assert!(standing.reasons[0].contains(word), "{:?}", standing.reasons);
         };
         said(judge(&Series { lost: 3, ..sound }), Verdict::Warn, "3 frames");
+        said(judge(&Series { moves: 2, ..sound }), Verdict::Warn, "lock_exposure");
         let alarms =
             [Alarm { first_trigger: 40, last_trigger: 50, what: "out of step".to_owned() }];
         said(judge(&Series { alarms: &alarms, ..sound }), Verdict::Fail, "40 to 50");
