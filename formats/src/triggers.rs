@@ -82,7 +82,7 @@ impl Triggers {
     }
 
     /// The cells of the column with this name, in order of triggers.
-    pub fn column(&self, name: &str) -> Option<impl Iterator<Item = &Cell>> {
+    pub fn column<'t>(&'t self, name: &str) -> Option<impl Iterator<Item = &'t Cell> + use<'t>> {
         let place = self.columns.iter().position(|column| column == name)?;
         Some(self.rows.iter().map(move |row| &row[place]))
     }

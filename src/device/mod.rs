@@ -159,7 +159,7 @@ pub struct Outputs {
     pub losses: Sender<Loss>,
     /// Set when the take is over: sources are done at their next step.
     pub stop: Arc<AtomicBool>,
-    /// Set while stamps come that are from before the clocks' reset.
+    /// Set while depth frames come with stamps from before the clocks' reset.
     pub stale: Arc<AtomicBool>,
     /// What color frames are taken with.
     pub settled: Arc<Settled>,
@@ -304,8 +304,9 @@ impl Device {
         let calibration = self.cameras()?;
         self.color.write(SET_SYS_CFG, &sync_config(config))?;
         // Starting color resets the clocks of all streams; depth alone keeps the old time.
-        let guard = match config.color {
-            Some(_) => StaleGuard::since(outputs.clock.now_ns(), Arc::clone(&outputs.stale)),
+        let started_ns = outputs.clock.now_ns();
+        let guard = |seen: &Arc<AtomicBool>| match config.color {
+            Some(_) => StaleGuard::since(started_ns, Arc::clone(seen)),
             None => StaleGuard::open(),
         };
         let mut stages: Vec<Box<dyn Stage>> = Vec::new();
@@ -324,7 +325,7 @@ impl Device {
                 config.rate,
                 parts,
                 exit(&outputs.depth),
-                guard.clone(),
+                guard(&outputs.stale),
                 buffering,
             )?);
         }
@@ -334,6 +335,8 @@ impl Device {
             stages.push(self.start_color((mode, config.rate), exit, settled, buffering)?);
         }
         if config.imu {
+            // Its clock follows late, also where all is well: that is worth no word.
+            let guard = guard(&Arc::default());
             stages.push(self.start_imu(&calibration, exit(&outputs.imu), guard)?);
         }
         Ok(stages)

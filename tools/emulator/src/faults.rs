@@ -33,6 +33,8 @@ pub struct Faults {
     pub unplugged_s: Option<f64>,
     /// When it is put back.
     pub replugged_s: Option<f64>,
+    /// Whether the cable in sync-in is there and carries nothing: a wire is broken.
+    pub broken_cable: bool,
     /// When the device vanishes from the bus.
     pub gone_s: Option<f64>,
     /// When it is there again, as if just plugged in.
@@ -57,6 +59,7 @@ impl Default for Faults {
             stall_ms: 0,
             unplugged_s: None,
             replugged_s: None,
+            broken_cable: false,
             gone_s: None,
             back_s: None,
             uptime_s: 7200.0,

@@ -366,7 +366,8 @@ impl Kinect {
         if self.sync.role != Role::Subordinate {
             return color.map(Trigger::new);
         }
-        let pulses = self.setup.sync_in.as_ref()?.pulses()?;
+        let cable = self.setup.sync_in.as_ref().filter(|_| !self.setup.faults.broken_cable)?;
+        let pulses = cable.pulses()?;
         let begun_ns = [color, self.depth.streaming].iter().flatten().map(|own| own.start_ns).min();
         // Pulses that ended before anything of ours began belong to a take of before.
         if pulses.stop_ns.is_some_and(|stop_ns| Some(stop_ns) < begun_ns) {
