@@ -5,6 +5,7 @@ mod support;
 use serde_json::Value;
 use std::fs;
 use std::path::Path;
+use std::process::{Command, Stdio};
 use support::judges::real_recording;
 use support::{genlock, genlock_exits};
 
@@ -219,6 +220,29 @@ fn a_machine_without_usb_is_told_so_and_one_with_it_lists() {
         Some(0) => assert!(!output.stdout.is_empty()),
         Some(1) => assert!(stderr.contains("USB") && stderr.contains("--emulated"), "{stderr}"),
         other => panic!("{other:?}: {stderr}"),
+    }
+}
+
+/// A full disk or a closed terminal behind standard error must not hide how a command ended.
+#[test]
+fn exit_codes_do_not_depend_on_who_listens() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let take = folder.path().join("take");
+    let missing = folder.path().join("missing.mkv");
+    for (code, args) in [
+        (2, ["record", "--emulated", "1", "--serial=9"]),
+        (2, ["record", "--emulated", "1", "--frames=0"]),
+        (1, ["record", "--emulated", "1", "--external-sync=subordinate"]),
+        (1, ["verify", "--json", "--", missing.to_str().expect("a plain path")]),
+    ] {
+        let full = fs::OpenOptions::new().write(true).open("/dev/full").expect("part of Linux");
+        let (reader, closed) = std::io::pipe().expect("a pipe");
+        drop(reader);
+        for stderr in [Stdio::from(full), Stdio::from(closed)] {
+            let mut command = Command::new(env!("CARGO_BIN_EXE_genlock"));
+            let status = command.args(args).arg(&take).stderr(stderr).status();
+            assert_eq!(status.expect("it runs").code(), Some(code), "{args:?}");
+        }
     }
 }
 

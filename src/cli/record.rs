@@ -2,7 +2,7 @@
 
 use super::devices::DeviceArgs;
 use super::progress::Progress;
-use super::{Verdict, bus, print};
+use super::{Verdict, bus, print, tell};
 use crate::clock::Clock;
 use crate::config::{Output, Plan, seconds};
 use crate::error::{Error, Result};
@@ -101,14 +101,15 @@ pub(super) fn run(args: RecordArgs) -> Result<Verdict> {
     let done = record::run_opened(&plan, members, &clock, &stop, &mut |s| progress.show(s));
     progress.finish();
     let outcome = done?;
-    if !args.quiet {
-        print(&summary(&args.output, &outcome))?;
-    }
+    let lines = if args.quiet { Vec::new() } else { summary(&args.output, &outcome) };
+    let printed = lines.iter().try_for_each(|line| print(line));
+    // Whether or not anybody reads the summary, losses and failures are told.
     report_losses(&outcome);
     if let Some(failure) = outcome.failure {
-        eprintln!("error: {failure}");
+        tell(&format!("error: {failure}"));
         return Ok(Verdict::Failed);
     }
+    printed?;
     Ok(match outcome.take.outcome {
         take::Outcome::Whole => Verdict::Whole,
         take::Outcome::Losses => Verdict::Losses,
@@ -120,10 +121,10 @@ pub(super) fn run(args: RecordArgs) -> Result<Verdict> {
 fn heed(findings: &[Finding], force: bool, quiet: bool) -> bool {
     let of = |severity| findings.iter().filter(move |finding| finding.severity == severity);
     for warning in of(Severity::Warning).filter(|_| !quiet) {
-        eprintln!("warning: {warning}");
+        tell(&format!("warning: {warning}"));
     }
     for error in of(Severity::Error) {
-        eprintln!("error: {error}");
+        tell(&format!("error: {error}"));
     }
     force || of(Severity::Error).next().is_none()
 }
@@ -140,7 +141,7 @@ fn stop_on_signals() -> Result<Arc<AtomicBool>> {
     Ok(stop)
 }
 
-fn summary(place: &Path, outcome: &Outcome) -> String {
+fn summary(place: &Path, outcome: &Outcome) -> Vec<String> {
     let take = &outcome.take;
     let verdict = take.verdict.map_or(String::new(), |verdict| format!(", sync {verdict}"));
     let mut lines = vec![format!("{}: {}{verdict}", place.display(), take.outcome)];
@@ -157,7 +158,7 @@ fn summary(place: &Path, outcome: &Outcome) -> String {
         ));
         lines.extend(sync_words(device));
     }
-    lines.join("\n")
+    lines
 }
 
 /// How a device stood to the master and to the host's clock.
@@ -180,14 +181,14 @@ fn report_losses(outcome: &Outcome) {
     const SHOWN_MAX: usize = 20;
     for device in &outcome.take.devices {
         for loss in device.losses.iter().take(SHOWN_MAX) {
-            eprintln!(
+            tell(&format!(
                 "loss: {}: {} of triggers {} to {}: {}",
                 device.serial, loss.track, loss.first_trigger, loss.last_trigger, loss.cause
-            );
+            ));
         }
         let more = device.losses.len().saturating_sub(SHOWN_MAX);
         if more > 0 {
-            eprintln!("loss: {}: and {more} more ranges", device.serial);
+            tell(&format!("loss: {}: and {more} more ranges", device.serial));
         }
     }
 }
