@@ -9,6 +9,7 @@ mod out;
 mod progress;
 mod record;
 mod rig;
+mod signals;
 mod target;
 mod verify;
 
@@ -34,6 +35,8 @@ enum Command {
     /// Check the rig before a take: every finding with its fix
     Check(check::CheckArgs),
     /// Record one take
+    #[command(after_help = "SIGINT, SIGTERM and SIGHUP stop the take at its next trigger and \
+                            finish its files; a second one ends genlock at once.")]
     Record(RecordArgs),
     /// Show the devices: serial, firmware, sync jacks, USB path
     List(list::ListArgs),

@@ -2,6 +2,7 @@
 
 use super::devices::DeviceArgs;
 use super::progress::Progress;
+use super::signals::stop_on_signals;
 use super::{Verdict, bus, print, tell};
 use crate::clock::Clock;
 use crate::config::{Output, Plan, seconds};
@@ -12,8 +13,6 @@ use crate::rig::{Finding, Severity};
 use clap::Args;
 use genlock_formats::take;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 
 /// Options of `genlock record`; those of k4arecorder have its names.
 #[derive(Debug, Clone, Args)]
@@ -105,8 +104,11 @@ pub(super) fn run(args: RecordArgs) -> Result<Verdict> {
     let printed = lines.iter().try_for_each(|line| print(line));
     // Whether or not anybody reads the summary, losses and failures are told.
     report_losses(&outcome);
-    if let Some(failure) = outcome.failure {
+    if let Some(failure) = &outcome.failure {
         tell(&format!("error: {failure}"));
+        if let (Output::File(path), Some(what)) = (&plan.output, left_behind(&outcome.take)) {
+            tell(&format!("note: {} {what}", path.display()));
+        }
         return Ok(Verdict::Failed);
     }
     printed?;
@@ -127,18 +129,6 @@ fn heed(findings: &[Finding], force: bool, quiet: bool) -> bool {
         tell(&format!("error: {error}"));
     }
     force || of(Severity::Error).next().is_none()
-}
-
-/// Set by the first SIGINT or SIGTERM: stop cleanly. A second one ends the process as signals do.
-fn stop_on_signals() -> Result<Arc<AtomicBool>> {
-    use signal_hook::consts::{SIGINT, SIGTERM};
-    let stop = Arc::new(AtomicBool::new(false));
-    for signal in [SIGINT, SIGTERM] {
-        signal_hook::flag::register_conditional_default(signal, Arc::clone(&stop))
-            .and_then(|_| signal_hook::flag::register(signal, Arc::clone(&stop)))
-            .map_err(|cause| Error::Device(format!("cannot watch for signals: {cause}")))?;
-    }
-    Ok(stop)
 }
 
 fn summary(place: &Path, outcome: &Outcome) -> Vec<String> {
@@ -174,6 +164,17 @@ fn sync_words(device: &take::Device) -> Option<String> {
     }
     let reasons = device.reasons.iter().map(|reason| format!("\n    {reason}"));
     (!words.is_empty()).then(|| format!("    {}{}", words.join("; "), reasons.collect::<String>()))
+}
+
+/// What a failed take of one file leaves, which has no `take.toml` to say it.
+fn left_behind(take: &take::Take) -> Option<String> {
+    let device = take.devices.iter().find(|device| device.file.is_some())?;
+    let frames = device.frames.iter().map(|(track, count)| format!("{track} {count}"));
+    let frames = frames.collect::<Vec<_>>().join(", ");
+    Some(format!(
+        "is closed and holds what was recorded until then ({frames}); nothing in it says that the \
+         take failed"
+    ))
 }
 
 /// Losses on standard error, also when quiet: a take with losses must not pass for a whole one.
