@@ -103,6 +103,13 @@ fn problem(key: &'static str, text: impl Into<String>) -> Option<Problem> {
     Some(Problem { key, text: text.into() })
 }
 
+/// The rate where none is asked for: the highest that the modes reach, as k4arecorder takes it.
+#[must_use]
+pub fn default_rate(color: Option<ColorMode>, depth: Option<DepthMode>) -> Rate {
+    let large = color.is_some_and(|mode| mode.resolution == Resolution::P3072);
+    if large || depth == Some(DepthMode::WfovUnbinned) { Rate::Fps15 } else { Rate::Fps30 }
+}
+
 impl DeviceConfig {
     /// That a device can do all of this together: libk4a's own rules (usb-protocol.md 11).
     ///
@@ -352,6 +359,23 @@ mod tests {
         assert_eq!(problem(nv12), "");
         assert_eq!(problem(|c| (c.role, c.subordinate_delay_us) = (Role::Subordinate, 33_333)), "");
         assert_eq!(problem(|c| (c.color, c.role) = (None, Role::Subordinate)), "");
+    }
+
+    #[test]
+    fn the_default_rate_is_the_highest_that_the_modes_reach() {
+        let colors = ["720p_NV12", "720p", "1080p", "1440p", "1536p", "2160p", "3072p"];
+        let colors =
+            colors.map(|mode| Some(mode.parse().expect("a mode"))).into_iter().chain([None]);
+        for color in colors {
+            for depth in DepthMode::ALL.map(Some).into_iter().chain([None]) {
+                let config = |rate| DeviceConfig { color, depth, rate, ..DeviceConfig::default() };
+                let reached = |rate: &Rate| config(*rate).validate().is_ok();
+                let highest = [Rate::Fps30, Rate::Fps15, Rate::Fps5].into_iter().find(reached);
+                if let Some(highest) = highest {
+                    assert_eq!(default_rate(color, depth), highest, "{color:?} {depth:?}");
+                }
+            }
+        }
     }
 
     #[test]
