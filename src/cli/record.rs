@@ -71,8 +71,16 @@ fn output(path: &Path, several: bool) -> Result<Output> {
     if is_file && several {
         return refuse("one file cannot hold several devices: name a folder");
     }
-    if is_taken(path) || (is_file && is_taken(&part_path(path))) {
+    if is_taken(path) {
         return refuse("is there already and is not overwritten: choose another name");
+    }
+    let part = part_path(path);
+    if is_file && is_taken(&part) {
+        return Err(Error::Usage(format!(
+            "{}: is there already, left by a crash or still being recorded, and is not \
+             overwritten; info and verify read it: rename it, or choose another name",
+            part.display()
+        )));
     }
     if !is_file {
         return Ok(Output::Folder(path.to_owned()));

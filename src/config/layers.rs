@@ -274,7 +274,9 @@ impl<'a> Layers<'a> {
             }
         }
         let by_jacks = several && !role_given;
-        let of_top = own.get("delay_off_master_us").is_none();
+        // What is said of several devices at once is said of those of them that follow a master.
+        let of_all = several && one.at.is_none();
+        let of_top = of_all || own.get("delay_off_master_us").is_none();
         if of_top && one.named.config.role != Role::Subordinate && !by_jacks {
             one.named.config.subordinate_delay_us = 0;
         }

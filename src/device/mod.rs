@@ -601,8 +601,20 @@ fn read_firmware(depth: &mut Mcu) -> Result<Firmware> {
 mod tests {
     use super::*;
     use crate::clock::Clock;
+    use crate::config::Setting;
     use crate::usb::emulated::EmulatedBus;
     use genlock_emulator::{Kinect, Setup};
+
+    #[test]
+    fn a_value_between_two_steps_is_refused_with_the_step() {
+        let bus = EmulatedBus::new(vec![Kinect::new(Setup::new("1", 1))], Clock::machine());
+        let found = find(&bus).expect("a camera");
+        let mut device = Device::open(&bus, &found[0]).expect("it opens");
+        let white_balance = Some(Setting::Manual(2505));
+        let controls = ColorControls { white_balance, ..ColorControls::default() };
+        let refusal = device.set_controls(&controls).expect_err("no such step").to_string();
+        assert!(refusal.contains("2500 to 12500 in steps of 10"), "{refusal}");
+    }
 
     #[test]
     fn two_cameras_with_one_serial_are_told_of() {
