@@ -86,6 +86,25 @@ fn a_take_stopped_at_its_beginning_never_passes_for_a_whole_one() {
     assert!(!part.exists(), "exit code {code:?}");
 }
 
+#[test]
+fn a_take_that_was_stopped_early_says_so_and_is_whole() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let take = folder.path().join("take");
+    let path = take.to_str().expect("a plain path");
+    let turn = turn();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_genlock"));
+    command.args(["record", "--emulated", "1", "--quiet", "-c", "720p", "-d", "NFOV_2X2BINNED"]);
+    let mut child = command.args(["--frames", "9999", path]).spawn().expect("it runs");
+    grown_to(&take.join("000000000001.mkv.part"), 3_000_000);
+    let killed = Command::new("kill").arg(child.id().to_string()).status();
+    assert!(killed.expect("kill is part of every Linux").success());
+    assert_eq!(child.wait().expect("it was asked to stop").code(), Some(0));
+    drop(turn);
+    let toml = std::fs::read_to_string(take.join("take.toml")).expect("take.toml");
+    assert!(toml.contains("of 9999 triggers") && toml.contains("\"whole\""), "{toml}");
+    genlock_exits(0, &["verify", path]);
+}
+
 /// As `nohup` starts programs: they outlive the terminal.
 #[test]
 fn a_take_that_ignores_the_terminals_end_goes_on() {
