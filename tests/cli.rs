@@ -5,6 +5,7 @@ mod support;
 use serde_json::Value;
 use std::fs;
 use std::path::Path;
+use std::process::{Command, Stdio};
 use support::judges::real_recording;
 use support::{genlock, genlock_exits};
 
@@ -38,7 +39,7 @@ fn refused(code: i32, options: &str, words: &[&str]) {
 #[test]
 fn modes_that_do_not_go_together_are_refused() {
     let refused = |options, words: &[&str]| refused(2, &format!("--emulated 1 {options}"), words);
-    refused("-d WFOV_UNBINNED", &["WFOV_UNBINNED", "--rate 15"]);
+    refused("-d WFOV_UNBINNED -r 30", &["WFOV_UNBINNED", "--rate 15"]);
     refused("-c 3072p -r 30", &["3072p", "--rate 15"]);
     refused("-c 1080p_NV12", &["NV12", "720p"]);
     refused("-c 1440p_YUY2", &["YUY2", "720p"]);
@@ -52,6 +53,7 @@ fn modes_that_do_not_go_together_are_refused() {
     refused("-c OFF --gain 5", &["color controls"]);
     refused("--contrast 11", &["--contrast", "0 to 10"]);
     refused("--white-balance 2499", &["--white-balance", "2500 to 12500"]);
+    refused("--white-balance 2505", &["--white-balance", "steps of 10"]);
 }
 
 #[test]
@@ -83,7 +85,8 @@ fn devices_that_are_not_there_are_named() {
     refused(2, "--emulated 2 --serial 000000000009", &["000000000009", "000000000001"]);
     refused(1, "--emulated 1 --external-sync subordinate", &["sync-in", "000000000001"]);
     refused(1, "--emulated 1 --external-sync master", &["sync-out", "000000000001"]);
-    refused(2, "--emulated 1 --depth-engine /nowhere.so", &["/nowhere.so", "--depth-mode OFF"]);
+    let engine = ["/nowhere.so", "No such file", "--depth-mode OFF"];
+    refused(2, "--emulated 1 --depth-engine /nowhere.so", &engine);
 }
 
 #[test]
@@ -109,6 +112,9 @@ fn what_is_there_is_never_overwritten() {
         let refusal = genlock_exits(2, &["record", "--emulated", "1", "--frames", "1", output]);
         let stderr = String::from_utf8_lossy(&refusal.stderr);
         assert!(stderr.contains("not overwritten"), "{stderr}");
+        // What is in the way is named; of a folder, the folder.
+        let in_the_way = if output.ends_with('d') { folder.path() } else { &there };
+        assert!(stderr.contains(&*in_the_way.to_string_lossy()), "{stderr}");
         assert_eq!(fs::read(&there).expect("it is still there"), b"precious");
     }
     let link = folder.path().join("e.mkv");
@@ -178,6 +184,59 @@ fn files_that_are_no_recordings_are_refused_with_their_offset() {
     genlock_exits(1, &["verify", folder.path().join("none").to_str().expect("a plain path")]);
 }
 
+/// As k4arecorder does it.
+#[test]
+fn modes_that_reach_15_frames_per_second_record_so() {
+    let folder = tempfile::tempdir().expect("a folder");
+    for (name, modes) in
+        [("wide", ["-d", "WFOV_UNBINNED", "-c", "720p"]), ("large", ["-c", "3072p", "-d", "OFF"])]
+    {
+        let file = folder.path().join(name).with_extension("mkv");
+        let file = file.to_str().expect("a plain path");
+        genlock_exits(
+            0,
+            &[&["record", "--emulated", "1", "--frames", "2", file], &modes[..]].concat(),
+        );
+        let info = genlock_exits(0, &["info", file]);
+        assert!(String::from_utf8_lossy(&info.stdout).contains("15 fps"));
+    }
+}
+
+/// The jacks say who follows whom.
+#[test]
+fn a_sync_delay_for_several_is_that_of_the_subordinates() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let take = folder.path().join("take");
+    let take = take.to_str().expect("a plain path");
+    let delayed = ["record", "--emulated", "2", "--sync-delay", "100", "--frames", "3", take];
+    genlock_exits(0, &delayed);
+    let info = genlock_exits(0, &["info", "--json", take]).stdout;
+    let info: Value = serde_json::from_slice(&info).expect("JSON");
+    let recordings = info[0]["recordings"].as_array().expect("recordings");
+    let delays = recordings.iter().map(|file| file["subordinate_delay_us"].as_u64());
+    assert_eq!(delays.collect::<Vec<_>>(), [Some(0), Some(100)]);
+}
+
+/// Two devices of one serial would write one file.
+#[test]
+fn a_recording_of_another_devices_serial_gives_two_files() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = |name: &str| folder.path().join(name).to_str().expect("a plain path").to_owned();
+    let (first, played) = (path("first"), path("played"));
+    let small = ["record", "-c", "720p", "-d", "NFOV_2X2BINNED", "--frames", "3"];
+    genlock_exits(0, &[&small[..], &["--emulated", "2", &first]].concat());
+    let second = format!("{first}/000000000002.mkv");
+    let small = ["record", "--frames", "3", "--from", &second];
+    genlock_exits(0, &[&small[..], &["--emulated", "2", &played]].concat());
+    let mut files = contents(Path::new(&played));
+    files.retain(|name| name.ends_with(".mkv"));
+    assert_eq!(files, ["000000000002.mkv", "000000000033.mkv"]);
+    // A take has several recordings: the one to play must be named.
+    let refusal = genlock_exits(1, &["record", "--emulated", "1", "--from", &first, &path("out")]);
+    let stderr = String::from_utf8_lossy(&refusal.stderr);
+    assert!(stderr.contains("name one recording") && stderr.contains("0001.mkv"), "{stderr}");
+}
+
 #[test]
 fn a_recording_is_played_in_its_own_modes() {
     let Some(real) = real_recording() else { return };
@@ -219,6 +278,29 @@ fn a_machine_without_usb_is_told_so_and_one_with_it_lists() {
         Some(0) => assert!(!output.stdout.is_empty()),
         Some(1) => assert!(stderr.contains("USB") && stderr.contains("--emulated"), "{stderr}"),
         other => panic!("{other:?}: {stderr}"),
+    }
+}
+
+/// A full disk or a closed terminal behind standard error must not hide how a command ended.
+#[test]
+fn exit_codes_do_not_depend_on_who_listens() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let take = folder.path().join("take");
+    let missing = folder.path().join("missing.mkv");
+    for (code, args) in [
+        (2, ["record", "--emulated", "1", "--serial=9"]),
+        (2, ["record", "--emulated", "1", "--frames=0"]),
+        (1, ["record", "--emulated", "1", "--external-sync=subordinate"]),
+        (1, ["verify", "--json", "--", missing.to_str().expect("a plain path")]),
+    ] {
+        let full = fs::OpenOptions::new().write(true).open("/dev/full").expect("part of Linux");
+        let (reader, closed) = std::io::pipe().expect("a pipe");
+        drop(reader);
+        for stderr in [Stdio::from(full), Stdio::from(closed)] {
+            let mut command = Command::new(env!("CARGO_BIN_EXE_genlock"));
+            let status = command.args(args).arg(&take).stderr(stderr).status();
+            assert_eq!(status.expect("it runs").code(), Some(code), "{args:?}");
+        }
     }
 }
 

@@ -2,11 +2,12 @@
 
 use genlock::clock::Clock;
 use genlock::config::{DeviceConfig, Devices, Opening, Output, Pick, Plan, Wanted};
-use genlock::record;
+use genlock::record::{self, Status};
 use genlock::usb::emulated::EmulatedBus;
 use genlock_emulator::{Cable, Kinect, Setup};
 use genlock_formats::k4a::{DepthMode, Recording};
 use genlock_formats::take::Outcome;
+use std::path::Path;
 use std::sync::atomic::AtomicBool;
 
 const GONE_S: f64 = 2.0;
@@ -28,10 +29,8 @@ fn rig(clock: &Clock) -> EmulatedBus {
     EmulatedBus::new(vec![kinect(1), kinect(2)], clock.clone())
 }
 
-#[test]
-fn a_device_that_leaves_the_bus_ends_the_take_and_both_files_are_whole() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let output = folder.path().join("take");
+/// Records a take of that rig into the folder `output`.
+fn record(output: &Path, watch: &mut dyn FnMut(&Status)) -> record::Outcome {
     let plan = Plan {
         devices: Devices::emulated(2, None),
         wanted: Wanted::Alike {
@@ -47,12 +46,19 @@ fn a_device_that_leaves_the_bus_ends_the_take_and_both_files_are_whole() {
         opening: Opening::default(),
         force: false,
         triggers: None,
-        output: Output::Folder(output.clone()),
+        output: Output::Folder(output.to_owned()),
         depth_engine: None,
     };
     let clock = Clock::machine();
     let (bus, stop) = (rig(&clock), AtomicBool::new(false));
-    let outcome = record::run(&plan, &bus, &clock, &stop, &mut |_| {}).expect("it began");
+    record::run(&plan, &bus, &clock, &stop, watch).expect("it began")
+}
+
+#[test]
+fn a_device_that_leaves_the_bus_ends_the_take_and_both_files_are_whole() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let output = folder.path().join("take");
+    let outcome = record(&output, &mut |_| {});
     let failure = outcome.failure.expect("a device is gone").to_string();
     assert!(failure.contains("000000000002") && failure.contains("left the bus"), "{failure}");
     assert_eq!(outcome.take.outcome, Outcome::Failed);
@@ -75,4 +81,20 @@ fn a_device_that_leaves_the_bus_ends_the_take_and_both_files_are_whole() {
             .sum();
         assert_eq!(device.frames["color"] + lost, device.trigger_count);
     }
+}
+
+#[test]
+fn what_ended_the_take_is_told_before_what_then_failed() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let output = folder.path().join("take");
+    let foreign = output.join("take.toml");
+    let outcome = record(&output, &mut |_| {
+        std::fs::write(&foreign, "precious").expect("a file");
+    });
+    let failure = outcome.failure.expect("a device is gone").to_string();
+    let (first, then) = failure.split_once("; then ").expect("two causes");
+    assert!(first.contains("left the bus") && then.contains("take.toml"), "{failure}");
+    assert_eq!(std::fs::read(&foreign).expect("it is still there"), b"precious");
+    let ours = std::fs::read_to_string(output.join("take.toml.part")).expect("beside it");
+    assert_eq!(genlock_formats::take::Take::from_toml(&ours), Ok(outcome.take));
 }

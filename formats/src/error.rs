@@ -33,6 +33,8 @@ pub enum ErrorKind {
     },
     /// Something that the format requires is not there.
     Missing(&'static str),
+    /// The named thing does not have the bytes that were written: its checksum says so.
+    Changed(&'static str),
     /// A value that this version does not know, as text.
     Unsupported(String),
 }
@@ -53,6 +55,9 @@ impl fmt::Display for Error {
             ErrorKind::Malformed(what) => write!(f, "malformed: {what}")?,
             ErrorKind::TooLarge { what, size, limit } => {
                 write!(f, "{what} of {size} is beyond the limit of {limit}")?;
+            }
+            ErrorKind::Changed(what) => {
+                write!(f, "{what} does not have the bytes that were written")?;
             }
             ErrorKind::Missing(what) => write!(f, "{what} is missing")?,
             ErrorKind::Unsupported(what) => write!(f, "not supported: {what}")?,

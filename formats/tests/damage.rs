@@ -115,6 +115,56 @@ fn a_changed_payload_is_told_by_its_checksum() {
 }
 
 #[test]
+fn a_changed_tag_is_told_by_its_checksum_with_its_place() {
+    let (mut file, starts) = recording(1);
+    assert_eq!(Demuxer::open(&file).expect("a sound file").changed_parts(), []);
+    let tags = file.windows(4).rposition(|id| *id == [0x12, 0x54, 0xC3, 0x67]).expect("Tags");
+    let serial = file.windows(6).position(|text| text == b"000123").expect("the serial");
+    assert!(tags < serial && serial < starts[0]);
+    file[serial] ^= 1;
+    let changed = Demuxer::open(&file).expect("its structure is whole").changed_parts();
+    let [changed] = &changed[..] else { panic!("{changed:?}") };
+    assert_eq!(changed.at, tags as u64);
+    assert!(changed.to_string().contains("list of tags"), "{changed}");
+}
+
+#[test]
+fn elements_nested_without_end_do_not_exhaust_the_stack() {
+    let (file, starts) = recording(1);
+    let mut nested = file[..starts[0]].to_vec();
+    nested[45..52].fill(0xFF);
+    // Tags, and in it Tag in Targets in Tag, a hundred thousand deep.
+    let mut level = |id: &[u8], left: usize| {
+        nested.extend(id);
+        nested.push(0x10);
+        nested.extend(&(left as u32 * 6).to_be_bytes()[1..]);
+    };
+    level(&[0x12, 0x54, 0xC3, 0x67], 200_000);
+    for left in (0..200_000).rev() {
+        level(if left % 2 == 0 { &[0x63, 0xC0] } else { &[0x73, 0x73] }, left);
+    }
+    let demuxer = Demuxer::open(&nested).expect("its front is whole");
+    assert_eq!(demuxer.changed_parts(), []);
+    assert!(demuxer.front_fault().expect("a fault").to_string().contains("deeper"));
+}
+
+#[test]
+fn a_search_for_clusters_ends_near_the_last_one() {
+    let (file, starts) = recording(2);
+    let mut grown = file[..starts[2]].to_vec();
+    grown[45..52].fill(0xFF);
+    grown.resize(300 << 20, 0);
+    // A cluster so far behind that no recorder left it there.
+    grown.extend_from_slice(&file[starts[0]..starts[1]]);
+    let demuxer = Demuxer::open(&grown).expect("its front is whole");
+    let (clusters, errors): (Vec<_>, Vec<_>) = demuxer.clusters().partition(Result::is_ok);
+    assert_eq!((clusters.len(), errors.len()), (2, 1));
+    let error = errors.into_iter().find_map(Result::err).expect("the end of reading");
+    assert_eq!(error.at, starts[2] as u64);
+    assert!(error.to_string().contains("reading ended"), "{error}");
+}
+
+#[test]
 fn a_cluster_of_zeros_costs_itself_alone() {
     let (mut file, starts) = recording(4);
     file[starts[1]..starts[2]].fill(0);

@@ -28,11 +28,11 @@ pub fn playback(path: &Path) -> Result<Arc<Playback>> {
     let playback = playback
         .map_err(|why| Error::File(format!("{}: cannot be played: {why}", path.display())))?;
     if playback.left_out > 0 {
-        eprintln!(
+        super::tell(&format!(
             "note: {}: {} captures are left out (incomplete, or beyond the first gigabyte)",
             path.display(),
             playback.left_out
-        );
+        ));
     }
     Ok(Arc::new(playback))
 }

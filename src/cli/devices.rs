@@ -32,7 +32,7 @@ pub struct DeviceArgs {
     #[arg(long, value_name = "US", allow_hyphen_values = true)]
     #[arg(value_parser = setting("depth_delay_us"))]
     depth_delay: Option<Value>,
-    /// Frames per second: 30, 15 or 5 [default: 30]
+    /// Frames per second: 30, 15 or 5 [default: the highest that the modes reach]
     #[arg(short, long, value_name = "FPS", value_parser = setting("rate"))]
     rate: Option<Value>,
     /// Whether to record the IMU: on or off [default: on]

@@ -2,7 +2,7 @@
 //! its frames.
 
 use super::target::Target;
-use super::{Verdict, print, print_json};
+use super::{Verdict, lossy, plain, print, print_json};
 use crate::error::{Error, Result};
 use crate::map::Map;
 use clap::Args;
@@ -24,14 +24,19 @@ pub struct InfoArgs {
 
 #[derive(Debug, Serialize)]
 struct Info {
+    #[serde(serialize_with = "lossy")]
     path: PathBuf,
     #[serde(skip_serializing_if = "Option::is_none")]
     take: Option<Take>,
     recordings: Vec<FileInfo>,
+    /// What is wrong with the recordings of a take that cannot be read.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    problems: Vec<String>,
 }
 
 #[derive(Debug, Serialize)]
 struct FileInfo {
+    #[serde(serialize_with = "lossy")]
     path: PathBuf,
     bytes: usize,
     finished: bool,
@@ -49,6 +54,9 @@ struct FileInfo {
     depth_delay_us: i32,
     subordinate_delay_us: u32,
     start_offset_us: u64,
+    /// Device time of the first frame or sample.
+    first_us: u64,
+    /// From there to the last.
     length_us: u64,
     tracks: Vec<TrackInfo>,
     attachments: Vec<AttachmentInfo>,
@@ -74,17 +82,24 @@ pub(super) fn run(args: &InfoArgs) -> Result<Verdict> {
     if args.json {
         print_json(&infos)?;
     } else {
-        for info in &infos {
-            print(&words(info))?;
-        }
+        infos.iter().flat_map(words).try_for_each(|line| print(&plain(&line)))?;
     }
-    Ok(Verdict::Whole)
+    let all_read = infos.iter().all(|info| info.problems.is_empty());
+    Ok(if all_read { Verdict::Whole } else { Verdict::Failed })
 }
 
 fn info(path: &Path) -> Result<Info> {
     let target = Target::open(path)?;
-    let recordings = target.files.iter().map(|file| file_info(file)).collect::<Result<_>>()?;
-    Ok(Info { path: target.path, take: target.take, recordings })
+    let (mut recordings, mut problems) = (Vec::new(), Vec::new());
+    for file in &target.files {
+        match file_info(file) {
+            Ok(info) => recordings.push(info),
+            // One unreadable file of a take does not hide the others.
+            Err(Error::File(cause)) if target.is_folder => problems.push(cause),
+            Err(cause) => return Err(cause),
+        }
+    }
+    Ok(Info { path: target.path, take: target.take, recordings, problems })
 }
 
 fn file_info(path: &Path) -> Result<FileInfo> {
@@ -93,6 +108,7 @@ fn file_info(path: &Path) -> Result<FileInfo> {
     let configuration = recording.configuration();
     let header = recording.demuxer().header();
     let off = || "OFF".to_owned();
+    let (start_us, first_us) = (configuration.start_offset_ns / 1000, recording.first_us());
     let tag = |name| recording.tag(name).map(str::to_owned);
     Ok(FileInfo {
         path: path.to_owned(),
@@ -110,8 +126,9 @@ fn file_info(path: &Path) -> Result<FileInfo> {
         role: configuration.role.to_string().to_lowercase(),
         depth_delay_us: configuration.depth_delay_us,
         subordinate_delay_us: configuration.subordinate_delay_us,
-        start_offset_us: configuration.start_offset_ns / 1000,
-        length_us: recording.length_us(),
+        start_offset_us: start_us,
+        first_us,
+        length_us: start_us.saturating_add(recording.length_us()).saturating_sub(first_us),
         tracks: header
             .tracks
             .iter()
@@ -142,7 +159,7 @@ fn date(ns: i64) -> Option<String> {
     Some(jiff::Timestamp::from_second(seconds).ok()?.to_string())
 }
 
-fn words(info: &Info) -> String {
+fn words(info: &Info) -> Vec<String> {
     let mut lines = Vec::new();
     if let Some(take) = &info.take {
         lines.push(format!("{}: take of {}, {}", info.path.display(), take.started, take.outcome));
@@ -159,7 +176,8 @@ fn words(info: &Info) -> String {
         }
     }
     info.recordings.iter().for_each(|file| file_words(file, &mut lines));
-    lines.join("\n")
+    lines.extend(info.problems.iter().map(|problem| format!("problem: {problem}")));
+    lines
 }
 
 fn file_words(file: &FileInfo, lines: &mut Vec<String>) {
@@ -188,7 +206,7 @@ fn file_words(file: &FileInfo, lines: &mut Vec<String>) {
     lines.push(format!(
         "  time      {:.3} s from device time {:.3} s",
         file.length_us as f64 / 1e6,
-        file.start_offset_us as f64 / 1e6
+        file.first_us as f64 / 1e6
     ));
     let recorded = file.recorded.as_deref().unwrap_or("unknown time");
     lines.push(format!("  written   by {} at {recorded}", file.writer));

@@ -5,17 +5,20 @@ mod check;
 mod devices;
 mod info;
 mod list;
+mod out;
 mod progress;
 mod record;
 mod rig;
+mod signals;
 mod target;
 mod verify;
 
 pub use devices::DeviceArgs;
 pub use record::RecordArgs;
 
-use crate::error::{Error, Result};
+use crate::error::Error;
 use clap::{Parser, Subcommand};
+use out::{lossy, plain, print, print_json, tell};
 use std::process::ExitCode;
 
 /// Headless synchronized recorder for rigs of Azure Kinect DK cameras.
@@ -32,6 +35,8 @@ enum Command {
     /// Check the rig before a take: every finding with its fix
     Check(check::CheckArgs),
     /// Record one take
+    #[command(after_help = "SIGINT, SIGTERM and SIGHUP stop the take at its next trigger and \
+                            finish its files; a second one ends genlock at once.")]
     Record(RecordArgs),
     /// Show the devices: serial, firmware, sync jacks, USB path
     List(list::ListArgs),
@@ -70,25 +75,8 @@ pub fn main() -> ExitCode {
         Ok(Verdict::Failed) => ExitCode::from(1),
         Ok(Verdict::Losses) => ExitCode::from(3),
         Err(error) => {
-            eprintln!("error: {error}");
+            tell(&format!("error: {error}"));
             ExitCode::from(if matches!(error, Error::Usage(_)) { 2 } else { 1 })
         }
     }
-}
-
-/// Prints to standard output. A reader that has gone away, as `head` does, is no error.
-fn print(text: &str) -> Result<()> {
-    use std::io::{ErrorKind, Write};
-    match writeln!(std::io::stdout(), "{text}") {
-        Err(cause) if cause.kind() != ErrorKind::BrokenPipe => {
-            Err(Error::Disk(format!("cannot write to standard output: {cause}")))
-        }
-        _ => Ok(()),
-    }
-}
-
-/// Prints JSON to standard output.
-fn print_json(value: &impl serde::Serialize) -> Result<()> {
-    let text = serde_json::to_string_pretty(value);
-    print(&text.map_err(|cause| Error::Disk(format!("cannot write JSON: {cause}")))?)
 }

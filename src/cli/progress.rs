@@ -1,5 +1,6 @@
 //! The line that shows how a take goes.
 
+use super::tell;
 use crate::record::{DeviceStatus, Status, Waiting};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::io::IsTerminal;
@@ -48,7 +49,7 @@ impl Progress {
     pub fn show(&mut self, status: &Status) {
         for alarm in &status.alarms {
             // Also when quiet: sync that is lost must not be lost without a word.
-            self.bar.suspend(|| eprintln!("alarm: {alarm}"));
+            self.bar.suspend(|| tell(&format!("alarm: {alarm}")));
         }
         if self.bar.is_hidden() {
             return self.say(status);
@@ -67,8 +68,10 @@ impl Progress {
         for (place, (device, words)) in status.devices.iter().zip(&now).enumerate() {
             let before = self.said.as_ref().and_then(|said| *said.get(place)?);
             match words {
-                Some(words) if before != Some(words) => eprintln!("{}: {words}", device.serial),
-                None if before.is_some() => eprintln!("{}: recording", device.serial),
+                Some(words) if before != Some(words) => {
+                    tell(&format!("{}: {words}", device.serial));
+                }
+                None if before.is_some() => tell(&format!("{}: recording", device.serial)),
                 _ => {}
             }
         }

@@ -2,7 +2,8 @@
 
 use super::devices::DeviceArgs;
 use super::progress::Progress;
-use super::{Verdict, bus, print};
+use super::signals::stop_on_signals;
+use super::{Verdict, bus, print, tell};
 use crate::clock::Clock;
 use crate::config::{Output, Plan, seconds};
 use crate::error::{Error, Result};
@@ -12,8 +13,6 @@ use crate::rig::{Finding, Severity};
 use clap::Args;
 use genlock_formats::take;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 
 /// Options of `genlock record`; those of k4arecorder have its names.
 #[derive(Debug, Clone, Args)]
@@ -72,8 +71,16 @@ fn output(path: &Path, several: bool) -> Result<Output> {
     if is_file && several {
         return refuse("one file cannot hold several devices: name a folder");
     }
-    if is_taken(path) || (is_file && is_taken(&part_path(path))) {
+    if is_taken(path) {
         return refuse("is there already and is not overwritten: choose another name");
+    }
+    let part = part_path(path);
+    if is_file && is_taken(&part) {
+        return Err(Error::Usage(format!(
+            "{}: is there already, left by a crash or still being recorded, and is not \
+             overwritten; info and verify read it: rename it, or choose another name",
+            part.display()
+        )));
     }
     if !is_file {
         return Ok(Output::Folder(path.to_owned()));
@@ -101,14 +108,18 @@ pub(super) fn run(args: RecordArgs) -> Result<Verdict> {
     let done = record::run_opened(&plan, members, &clock, &stop, &mut |s| progress.show(s));
     progress.finish();
     let outcome = done?;
-    if !args.quiet {
-        print(&summary(&args.output, &outcome))?;
-    }
+    let lines = if args.quiet { Vec::new() } else { summary(&args.output, &outcome) };
+    let printed = lines.iter().try_for_each(|line| print(line));
+    // Whether or not anybody reads the summary, losses and failures are told.
     report_losses(&outcome);
-    if let Some(failure) = outcome.failure {
-        eprintln!("error: {failure}");
+    if let Some(failure) = &outcome.failure {
+        tell(&format!("error: {failure}"));
+        if let (Output::File(path), Some(what)) = (&plan.output, left_behind(&outcome.take)) {
+            tell(&format!("note: {} {what}", path.display()));
+        }
         return Ok(Verdict::Failed);
     }
+    printed?;
     Ok(match outcome.take.outcome {
         take::Outcome::Whole => Verdict::Whole,
         take::Outcome::Losses => Verdict::Losses,
@@ -120,27 +131,15 @@ pub(super) fn run(args: RecordArgs) -> Result<Verdict> {
 fn heed(findings: &[Finding], force: bool, quiet: bool) -> bool {
     let of = |severity| findings.iter().filter(move |finding| finding.severity == severity);
     for warning in of(Severity::Warning).filter(|_| !quiet) {
-        eprintln!("warning: {warning}");
+        tell(&format!("warning: {warning}"));
     }
     for error in of(Severity::Error) {
-        eprintln!("error: {error}");
+        tell(&format!("error: {error}"));
     }
     force || of(Severity::Error).next().is_none()
 }
 
-/// Set by the first SIGINT or SIGTERM: stop cleanly. A second one ends the process as signals do.
-fn stop_on_signals() -> Result<Arc<AtomicBool>> {
-    use signal_hook::consts::{SIGINT, SIGTERM};
-    let stop = Arc::new(AtomicBool::new(false));
-    for signal in [SIGINT, SIGTERM] {
-        signal_hook::flag::register_conditional_default(signal, Arc::clone(&stop))
-            .and_then(|_| signal_hook::flag::register(signal, Arc::clone(&stop)))
-            .map_err(|cause| Error::Device(format!("cannot watch for signals: {cause}")))?;
-    }
-    Ok(stop)
-}
-
-fn summary(place: &Path, outcome: &Outcome) -> String {
+fn summary(place: &Path, outcome: &Outcome) -> Vec<String> {
     let take = &outcome.take;
     let verdict = take.verdict.map_or(String::new(), |verdict| format!(", sync {verdict}"));
     let mut lines = vec![format!("{}: {}{verdict}", place.display(), take.outcome)];
@@ -157,7 +156,7 @@ fn summary(place: &Path, outcome: &Outcome) -> String {
         ));
         lines.extend(sync_words(device));
     }
-    lines.join("\n")
+    lines
 }
 
 /// How a device stood to the master and to the host's clock.
@@ -175,19 +174,30 @@ fn sync_words(device: &take::Device) -> Option<String> {
     (!words.is_empty()).then(|| format!("    {}{}", words.join("; "), reasons.collect::<String>()))
 }
 
+/// What a failed take of one file leaves, which has no `take.toml` to say it.
+fn left_behind(take: &take::Take) -> Option<String> {
+    let device = take.devices.iter().find(|device| device.file.is_some())?;
+    let frames = device.frames.iter().map(|(track, count)| format!("{track} {count}"));
+    let frames = frames.collect::<Vec<_>>().join(", ");
+    Some(format!(
+        "is closed and holds what was recorded until then ({frames}); nothing in it says that the \
+         take failed"
+    ))
+}
+
 /// Losses on standard error, also when quiet: a take with losses must not pass for a whole one.
 fn report_losses(outcome: &Outcome) {
     const SHOWN_MAX: usize = 20;
     for device in &outcome.take.devices {
         for loss in device.losses.iter().take(SHOWN_MAX) {
-            eprintln!(
+            tell(&format!(
                 "loss: {}: {} of triggers {} to {}: {}",
                 device.serial, loss.track, loss.first_trigger, loss.last_trigger, loss.cause
-            );
+            ));
         }
         let more = device.losses.len().saturating_sub(SHOWN_MAX);
         if more > 0 {
-            eprintln!("loss: {}: and {more} more ranges", device.serial);
+            tell(&format!("loss: {}: and {more} more ranges", device.serial));
         }
     }
 }

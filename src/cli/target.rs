@@ -1,6 +1,8 @@
 //! What `info` and `verify` are pointed at: recordings, and the folders of takes.
 
 use crate::error::{Error, Result};
+use crate::map::read_text;
+use crate::record::{is_taken, part_path};
 use genlock_formats::take::Take;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -18,6 +20,9 @@ pub struct Target {
     pub files: Vec<PathBuf>,
 }
 
+/// Length of a `take.toml` at most: a hundred thousand ranges of losses fit in.
+const TAKE_BYTES_MAX: u64 = 16 << 20;
+
 impl Target {
     /// Looks at what a path names.
     ///
@@ -28,12 +33,9 @@ impl Target {
         let mut target =
             Self { path: path.to_owned(), take: None, is_folder, files: vec![path.to_owned()] };
         if !is_folder {
-            return Ok(target);
+            return if is_taken(path) { Ok(target) } else { Err(missing(path)) };
         }
-        let failed = |path: &Path, cause: &dyn std::fmt::Display| {
-            Error::File(format!("{}: {cause}", path.display()))
-        };
-        let entries = fs::read_dir(path).map_err(|cause| failed(path, &cause))?;
+        let entries = fs::read_dir(path).map_err(|cause| Error::file(path, &cause))?;
         let paths = entries.flatten().map(|entry| entry.path());
         let is_recording = |path: &PathBuf| {
             let name = path.to_string_lossy();
@@ -42,13 +44,22 @@ impl Target {
         target.files = paths.filter(is_recording).collect();
         target.files.sort();
         let toml = path.join("take.toml");
-        if toml.exists() {
-            let text = fs::read_to_string(&toml).map_err(|cause| failed(&toml, &cause))?;
-            target.take = Some(Take::from_toml(&text).map_err(|cause| failed(&toml, &cause))?);
+        if is_taken(&toml) {
+            let take = Take::from_toml(&read_text(&toml, TAKE_BYTES_MAX)?);
+            target.take = Some(take.map_err(|cause| Error::file(&toml, &cause))?);
         }
         if target.files.is_empty() && target.take.is_none() {
-            return Err(failed(path, &"a folder without recordings"));
+            return Err(Error::file(path, &"a folder without recordings"));
         }
         Ok(target)
     }
+}
+
+fn missing(path: &Path) -> Error {
+    let part = part_path(path);
+    if is_taken(&part) {
+        let part = part.display();
+        return Error::file(path, &format!("is not there; {part} is: an unfinished recording"));
+    }
+    Error::file(path, &"there is nothing of that name")
 }

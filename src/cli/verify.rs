@@ -2,19 +2,21 @@
 
 use super::info::notes;
 use super::target::Target;
-use super::{Verdict, print, print_json};
+use super::{Verdict, lossy, plain, print, print_json};
 use crate::error::{Error, Result};
 use crate::map::Map;
 use clap::Args;
 use genlock_formats::k4a::Recording;
-use genlock_formats::take::{Outcome, Take};
 use serde::Serialize;
 use std::path::{Path, PathBuf};
 
 mod check;
+mod front;
 mod second_opinion;
+mod take;
 
 use check::{TrackCheck, check_blocks};
+use take::Facts;
 
 /// Options of `genlock verify`.
 #[derive(Debug, Args)]
@@ -30,6 +32,7 @@ pub struct VerifyArgs {
 /// What was found in one take or recording.
 #[derive(Debug, Serialize)]
 struct Verified {
+    #[serde(serialize_with = "lossy")]
     path: PathBuf,
     verdict: &'static str,
     recordings: Vec<FileVerified>,
@@ -39,6 +42,7 @@ struct Verified {
 /// What was found in one file.
 #[derive(Debug, Serialize)]
 struct FileVerified {
+    #[serde(serialize_with = "lossy")]
     path: PathBuf,
     verdict: &'static str,
     finished: bool,
@@ -49,6 +53,9 @@ struct FileVerified {
     /// Frames that are missing.
     gaps: Vec<String>,
     notes: Vec<String>,
+    /// What it says of itself; nothing of a file that cannot be read.
+    #[serde(skip)]
+    facts: Option<Facts>,
 }
 
 fn word(verdict: Verdict) -> &'static str {
@@ -70,7 +77,7 @@ pub(super) fn run(args: &VerifyArgs) -> Result<Verdict> {
     if args.json {
         print_json(&all)?;
     } else {
-        all.iter().try_for_each(|verified| print(&words(verified)))?;
+        all.iter().flat_map(words).try_for_each(|line| print(&plain(&line)))?;
     }
     Ok(worst)
 }
@@ -91,7 +98,7 @@ fn verify(path: &Path) -> Result<(Verdict, Verified)> {
     let mut problems = Vec::new();
     match &target.take {
         Some(take) => {
-            worst = worst.max(compare_with_take(take, &recordings, &mut problems));
+            worst = worst.max(take::compare(take, &recordings, &mut problems));
         }
         None if target.is_folder => {
             problems.push("take.toml is missing: the take was not finished".to_owned());
@@ -113,6 +120,7 @@ fn unreadable(path: &Path, cause: String) -> (Verdict, FileVerified) {
         problems: vec![cause],
         gaps: Vec::new(),
         notes: Vec::new(),
+        facts: None,
     };
     (Verdict::Failed, verified)
 }
@@ -121,6 +129,7 @@ fn verify_file(path: &Path) -> Result<(Verdict, FileVerified)> {
     let map = Map::open(path)?;
     let recording = Recording::open(&map).map_err(|cause| Error::file(path, &cause))?;
     let mut blocks = check_blocks(&recording);
+    blocks.problems.extend(front::problems(&recording));
     let finished = recording.demuxer().is_finished();
     if !finished {
         blocks.problems.push("unfinished: the recorder did not come to close it".to_owned());
@@ -144,46 +153,12 @@ fn verify_file(path: &Path) -> Result<(Verdict, FileVerified)> {
         problems: blocks.problems,
         gaps: blocks.gaps,
         notes: notes(&recording),
+        facts: Some(Facts::of(&recording, map.len())),
     };
     Ok((verdict, verified))
 }
 
-/// Holds the files against what `take.toml` says of them.
-fn compare_with_take(take: &Take, files: &[FileVerified], problems: &mut Vec<String>) -> Verdict {
-    for device in &take.devices {
-        let Some(name) = &device.file else {
-            problems.push(format!("{}: nothing was recorded", device.serial));
-            continue;
-        };
-        let file = files.iter().find(|file| file.path.file_name() == Some(name.as_ref()));
-        let Some(file) = file else {
-            problems.push(format!("{name}: is missing"));
-            continue;
-        };
-        for (track, expected) in &device.frames {
-            let found = file.tracks.iter().find(|found| found.name.eq_ignore_ascii_case(track));
-            let found = found.map_or(0, |found| found.frames);
-            if found != *expected {
-                problems
-                    .push(format!("{name}: {found} frames of {track}, take.toml says {expected}"));
-            }
-        }
-    }
-    if !problems.is_empty() {
-        return Verdict::Failed;
-    }
-    match take.outcome {
-        Outcome::Whole => Verdict::Whole,
-        Outcome::Losses => Verdict::Losses,
-        Outcome::Failed => {
-            let reason = take.reason.as_deref().unwrap_or("no reason given");
-            problems.push(format!("the take failed: {reason}"));
-            Verdict::Failed
-        }
-    }
-}
-
-fn words(verified: &Verified) -> String {
+fn words(verified: &Verified) -> Vec<String> {
     let mut lines = vec![format!("{}: {}", verified.path.display(), verified.verdict)];
     lines.extend(verified.problems.iter().map(|problem| format!("  {problem}")));
     for file in &verified.recordings {
@@ -200,5 +175,5 @@ fn words(verified: &Verified) -> String {
         lines.extend(file.gaps.iter().map(|gap| format!("    gap: {gap}")));
         lines.extend(file.notes.iter().map(|note| format!("    note: {note}")));
     }
-    lines.join("\n")
+    lines
 }

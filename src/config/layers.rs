@@ -5,7 +5,7 @@ use super::keys::{self, CONTROLS, Key};
 use super::played::Played;
 use super::rig_file::{Entry, RigFile};
 use super::setting::{Given, Layer, Origin};
-use super::{ColorControls, Named, Pick, Wanted};
+use super::{ColorControls, Named, Pick, Wanted, default_rate};
 use crate::error::{Error, Result};
 use genlock_emulator::Faults;
 use genlock_formats::k4a::Role;
@@ -258,8 +258,13 @@ impl<'a> Layers<'a> {
                 set(&mut one.named, &given.value).map_err(Error::Usage)?;
             }
         }
-        // A default of the file's top is for those devices that it means anything to.
         let config = &mut one.named.config;
+        // The devices of a rig file have one rate, whatever the modes of one of them.
+        let alike = one.at.is_none();
+        if alike && one.layer.get("rate").is_none() && self.played.is_none() {
+            config.rate = default_rate(config.color, config.depth);
+        }
+        // A default of the file's top is for those devices that it means anything to.
         if config.color.is_none() && config.controls != ColorControls::default() {
             config.controls = ColorControls::default();
             if let Some(key) = CONTROLS.iter().find(|key| own.get(key).is_some()) {
@@ -269,7 +274,9 @@ impl<'a> Layers<'a> {
             }
         }
         let by_jacks = several && !role_given;
-        let of_top = own.get("delay_off_master_us").is_none();
+        // What is said of several devices at once is said of those of them that follow a master.
+        let of_all = several && one.at.is_none();
+        let of_top = of_all || own.get("delay_off_master_us").is_none();
         if of_top && one.named.config.role != Role::Subordinate && !by_jacks {
             one.named.config.subordinate_delay_us = 0;
         }

@@ -103,6 +103,13 @@ fn problem(key: &'static str, text: impl Into<String>) -> Option<Problem> {
     Some(Problem { key, text: text.into() })
 }
 
+/// The rate where none is asked for: the highest that the modes reach, as k4arecorder takes it.
+#[must_use]
+pub fn default_rate(color: Option<ColorMode>, depth: Option<DepthMode>) -> Rate {
+    let large = color.is_some_and(|mode| mode.resolution == Resolution::P3072);
+    if large || depth == Some(DepthMode::WfovUnbinned) { Rate::Fps15 } else { Rate::Fps30 }
+}
+
 impl DeviceConfig {
     /// That a device can do all of this together: libk4a's own rules (usb-protocol.md 11).
     ///
@@ -276,11 +283,21 @@ pub enum Devices {
 pub const EMULATED_MAX: usize = 32;
 
 /// The serial number of the emulated device at a place in the chain, counted from 0. The first has
-/// that of the device whose recording they play.
+/// that of the device whose recording they play, if a device can have it; no two have the same.
 #[must_use]
 pub fn emulated_serial(place: usize, recorded: Option<&str>) -> String {
-    let recorded = recorded.filter(|_| place == 0);
-    recorded.map_or_else(|| format!("{:012}", place + 1), str::to_owned)
+    // A serial is printable ASCII (usb-protocol.md 3.3), and a USB string is short.
+    let fits = |serial: &&str| {
+        (1..=64).contains(&serial.len()) && serial.bytes().all(|byte| byte.is_ascii_graphic())
+    };
+    let recorded = recorded.filter(fits);
+    let own = format!("{:012}", place + 1);
+    match recorded {
+        Some(recorded) if place == 0 => recorded.to_owned(),
+        // The number that no place has.
+        Some(recorded) if recorded == own => format!("{:012}", EMULATED_MAX + 1),
+        _ => own,
+    }
 }
 
 impl Devices {
@@ -322,6 +339,19 @@ mod tests {
     }
 
     #[test]
+    fn no_two_emulated_devices_have_the_same_serial() {
+        let chain = |recorded| [0, 1, 2].map(|place| emulated_serial(place, recorded));
+        assert_eq!(chain(None), ["000000000001", "000000000002", "000000000003"]);
+        assert_eq!(chain(Some("000123")), ["000123", "000000000002", "000000000003"]);
+        let renamed = ["000000000002", "000000000033", "000000000003"];
+        assert_eq!(chain(Some("000000000002")), renamed);
+        let long = "1".repeat(65);
+        for none in ["", "\u{1b}[2J", "zw\u{f6}lf", "a b", &long] {
+            assert_eq!(chain(Some(none)), chain(None), "{none:?}");
+        }
+    }
+
+    #[test]
     fn what_a_device_can_do_is_accepted() {
         assert_eq!(problem(|_| {}), "");
         assert_eq!(problem(|c| c.depth_delay_us = -33_333), "");
@@ -329,6 +359,23 @@ mod tests {
         assert_eq!(problem(nv12), "");
         assert_eq!(problem(|c| (c.role, c.subordinate_delay_us) = (Role::Subordinate, 33_333)), "");
         assert_eq!(problem(|c| (c.color, c.role) = (None, Role::Subordinate)), "");
+    }
+
+    #[test]
+    fn the_default_rate_is_the_highest_that_the_modes_reach() {
+        let colors = ["720p_NV12", "720p", "1080p", "1440p", "1536p", "2160p", "3072p"];
+        let colors =
+            colors.map(|mode| Some(mode.parse().expect("a mode"))).into_iter().chain([None]);
+        for color in colors {
+            for depth in DepthMode::ALL.map(Some).into_iter().chain([None]) {
+                let config = |rate| DeviceConfig { color, depth, rate, ..DeviceConfig::default() };
+                let reached = |rate: &Rate| config(*rate).validate().is_ok();
+                let highest = [Rate::Fps30, Rate::Fps15, Rate::Fps5].into_iter().find(reached);
+                if let Some(highest) = highest {
+                    assert_eq!(default_rate(color, depth), highest, "{color:?} {depth:?}");
+                }
+            }
+        }
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use crate::config::{ColorControls, Setting};
 use crate::device::command::unanswered;
-use crate::device::uvc::{CONTROL_INTERFACE, GET_CUR, GET_MAX, GET_MIN, SET_CUR};
+use crate::device::uvc::{CONTROL_INTERFACE, GET_CUR, GET_MAX, GET_MIN, GET_RES, SET_CUR};
 use crate::error::{Error, Result};
 use crate::usb::{Fault, Port, Request};
 
@@ -151,8 +151,12 @@ impl<'p> Controls<'p> {
             Ok(()) => Ok(()),
             Err(Fault::Stall) => {
                 let (min, max) = (self.get(control, GET_MIN)?, self.get(control, GET_MAX)?);
+                let step = match self.get(control, GET_RES)? {
+                    step @ 2.. => format!(" in steps of {step}"),
+                    _ => String::new(),
+                };
                 Err(Error::Usage(format!(
-                    "{}: refuses {} {value}; it takes {min} to {max}",
+                    "{}: refuses {} {value}; it takes {min} to {max}{step}",
                     self.serial, control.name
                 )))
             }

@@ -307,6 +307,10 @@ mod tests {
         let text = missing.expect_err("nothing there").to_string();
         assert!(text.contains("/nowhere/engine.so: cannot open"), "{text}");
         assert!(text.contains("--depth-engine") && text.contains("--depth-mode OFF"), "{text}");
+        assert!(text.contains("No such file"), "{text}");
+        let none = EngineLibrary::load(Some(Path::new("libc.so.6")));
+        let text = none.expect_err("no engine").to_string();
+        assert!(text.contains("undefined symbol"), "{text}");
     }
 
     #[test]

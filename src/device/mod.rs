@@ -99,7 +99,8 @@ pub struct Found {
 /// The cameras on the bus, in order of their serials.
 ///
 /// # Errors
-/// `Device` when a camera shows one of its two functions alone, or the bus cannot be asked.
+/// `Device` when a camera shows one of its two functions alone, two have the same serial, or the
+/// bus cannot be asked.
 pub fn find(bus: &dyn Bus) -> Result<Vec<Found>> {
     find_each(bus)?.into_iter().map(|(_, found)| found).collect()
 }
@@ -117,7 +118,17 @@ pub fn find_each(bus: &dyn Bus) -> Result<Vec<(String, Result<Found>)>> {
     let mut serials: Vec<_> = devices.iter().map(|device| device.serial.clone()).collect();
     serials.sort();
     serials.dedup();
+    let double = |serial: &str| {
+        [DEPTH_PRODUCT, COLOR_PRODUCT].into_iter().any(|product| {
+            let same = devices.iter().filter(|d| d.product == product && d.serial == serial);
+            same.count() > 1
+        })
+    };
     let pair = |serial: String| match (of(DEPTH_PRODUCT, &serial), of(COLOR_PRODUCT, &serial)) {
+        _ if double(&serial) => Err(Error::Device(format!(
+            "{serial}: two cameras have this serial number, and their files would be one: unplug \
+             one of them"
+        ))),
         (Some(depth), Some(color)) => Ok(Found { serial, depth, color }),
         (depth, _) => {
             let there = if depth.is_some() { "depth" } else { "color" };
@@ -586,5 +597,36 @@ fn read_firmware(depth: &mut Mcu) -> Result<Firmware> {
             }
             Err(cause) => return Err(cause),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::Clock;
+    use crate::config::Setting;
+    use crate::usb::emulated::EmulatedBus;
+    use genlock_emulator::{Kinect, Setup};
+
+    #[test]
+    fn a_value_between_two_steps_is_refused_with_the_step() {
+        let bus = EmulatedBus::new(vec![Kinect::new(Setup::new("1", 1))], Clock::machine());
+        let found = find(&bus).expect("a camera");
+        let mut device = Device::open(&bus, &found[0]).expect("it opens");
+        let white_balance = Some(Setting::Manual(2505));
+        let controls = ColorControls { white_balance, ..ColorControls::default() };
+        let refusal = device.set_controls(&controls).expect_err("no such step").to_string();
+        assert!(refusal.contains("2500 to 12500 in steps of 10"), "{refusal}");
+    }
+
+    #[test]
+    fn two_cameras_with_one_serial_are_told_of() {
+        let found = |serials: &[&str]| {
+            let kinects = serials.iter().map(|serial| Kinect::new(Setup::new(serial, 1)));
+            find(&EmulatedBus::new(kinects.collect(), Clock::machine()))
+        };
+        assert_eq!(found(&["1", "2"]).expect("two cameras").len(), 2);
+        let refusal = found(&["1", "2", "1"]).expect_err("one of them would vanish").to_string();
+        assert!(refusal.contains("1: two cameras have this serial"), "{refusal}");
     }
 }

@@ -17,6 +17,8 @@ pub const GET_CUR: u8 = 0x81;
 pub const GET_MIN: u8 = 0x82;
 /// See [`SET_CUR`].
 pub const GET_MAX: u8 = 0x83;
+/// See [`SET_CUR`]: the step between values.
+pub const GET_RES: u8 = 0x84;
 
 const PROBE: u16 = 0x0100;
 const COMMIT: u16 = 0x0200;

@@ -80,6 +80,14 @@ impl PartFile {
         if is_taken(path) {
             return Err(Error::Disk(format!("{} exists and is not overwritten", path.display())));
         }
+        Self::create_part(path)
+    }
+
+    /// Creates the file that will be `path`, if that is free by then.
+    ///
+    /// # Errors
+    /// `Disk` when its `.part` is there already or cannot be created.
+    pub(super) fn create_part(path: &Path) -> Result<Self> {
         let part = part_path(path);
         let file = OpenOptions::new()
             .write(true)
@@ -145,9 +153,14 @@ impl Disk for PartFile {
             Some(parent) if !parent.as_os_str().is_empty() => parent,
             _ => Path::new("."),
         };
-        File::open(folder)
-            .and_then(|folder| folder.sync_all())
-            .map_err(|cause| Error::disk("cannot make durable", folder, &cause))
+        match File::open(folder) {
+            // A folder that we may write and not read: the name is there, and on the disk when the
+            // system comes to it.
+            Err(cause) if cause.kind() == std::io::ErrorKind::PermissionDenied => Ok(()),
+            opened => opened
+                .and_then(|folder| folder.sync_all())
+                .map_err(|cause| Error::disk("cannot make durable", folder, &cause)),
+        }
     }
 }
 

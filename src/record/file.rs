@@ -34,6 +34,8 @@ pub struct RecordingFile {
     about: About,
     disk: Box<dyn Disk>,
     muxer: Option<Muxer>,
+    /// The front, until it is on the disk with the first cluster.
+    front: Vec<u8>,
     layout: ClusterLayout,
     offset_us: u64,
     bytes: u64,
@@ -50,6 +52,7 @@ impl RecordingFile {
             about,
             disk,
             muxer: None,
+            front: Vec::new(),
             layout: ClusterLayout::default(),
             offset_us: 0,
             bytes: 0,
@@ -73,7 +76,7 @@ impl RecordingFile {
         let mut count = 0;
         for (block, frame) in blocks.iter_mut().zip(frames) {
             if self.muxer.is_none() {
-                self.begin(frame.stamp_us)?;
+                self.begin(frame.stamp_us);
             }
             *block = self.block(frame);
             count += 1;
@@ -84,15 +87,19 @@ impl RecordingFile {
         muxer.cluster(blocks, &mut self.layout).map_err(|cause| {
             Error::Disk(format!("a frame does not fit the file's format: {cause}"))
         })?;
-        let mut pieces = [IoSlice::new(&[]); 2 * CLUSTER_FRAMES_MAX + 1];
+        let mut pieces = [IoSlice::new(&[]); 2 * CLUSTER_FRAMES_MAX + 2];
         let mut used = 0;
-        for (piece, bytes) in pieces.iter_mut().zip(self.layout.pieces(blocks)) {
+        let front = [self.front.as_slice()];
+        for (piece, bytes) in
+            pieces.iter_mut().zip(front.into_iter().chain(self.layout.pieces(blocks)))
+        {
             *piece = IoSlice::new(bytes);
             used += 1;
         }
         self.disk.append(&mut pieces[..used])?;
         muxer.written(blocks, &self.layout);
-        self.bytes += self.layout.len();
+        self.bytes += self.front.len() as u64 + self.layout.len();
+        self.front.clear();
         self.sync_in_time()
     }
 
@@ -101,8 +108,8 @@ impl RecordingFile {
     /// # Errors
     /// `Disk` when that cannot be done.
     pub fn finish(&mut self) -> Result<()> {
-        // Without a frame there is no file: the ledger says what is missing.
-        let Some(muxer) = self.muxer.take() else {
+        // Without a frame on the disk there is no file: the ledger says what is missing.
+        let Some(muxer) = self.muxer.take().filter(|_| self.bytes > 0) else {
             return Ok(());
         };
         let finish = muxer.finish();
@@ -117,16 +124,16 @@ impl RecordingFile {
         self.disk.publish()
     }
 
-    fn begin(&mut self, first_us: u64) -> Result<()> {
+    /// Lays out the front. It goes to the disk with the first cluster, in one piece: a front alone
+    /// is no recording.
+    fn begin(&mut self, first_us: u64) {
         self.offset_us = k4a::split_start_offset(first_us);
         let mut configuration = self.about.configuration.clone();
         configuration.start_offset_ns = self.offset_us * 1000;
         let header = k4a::header(&configuration, Some(&self.about.device), &self.about.written);
         let (muxer, front) = Muxer::new(&header);
-        self.disk.append(&mut [IoSlice::new(&front)])?;
-        self.bytes += front.len() as u64;
+        self.front = front;
         self.muxer = Some(muxer);
-        Ok(())
     }
 
     fn block<'a>(&self, frame: &'a Frame) -> Block<'a> {

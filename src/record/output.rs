@@ -6,6 +6,7 @@ use crate::record::disk::{Disk, PartFile};
 use genlock_formats::take::Take as TakeFile;
 use genlock_formats::triggers::Triggers;
 use std::fs;
+use std::io::IoSlice;
 use std::path::{Path, PathBuf};
 
 /// Where a take goes. Dropped before the take was concluded, it removes the folders that it made,
@@ -50,8 +51,8 @@ impl Place {
         Ok(Box::new(PartFile::create(&path)?))
     }
 
-    /// Writes `triggers.csv` and then `take.toml`, whole or not at all, and makes them durable. A
-    /// single file has neither.
+    /// Writes `triggers.csv` and then `take.toml`, whole or not at all, and makes them durable.
+    /// What somebody else put there meanwhile stays. A single file has neither.
     ///
     /// # Errors
     /// `Disk` when it cannot be written; the recordings are whole all the same.
@@ -60,21 +61,17 @@ impl Place {
             return Ok(());
         };
         write(folder, "triggers.csv", &triggers.to_csv())?;
-        // Last: a take that has one is complete.
+        // Last: a take that has one was concluded.
         write(folder, "take.toml", &take.to_toml())
     }
 }
 
 /// Writes a file of the take, whole or not at all.
 fn write(folder: &Path, name: &str, text: &str) -> Result<()> {
-    let (part, path) = (folder.join(format!("{name}.part")), folder.join(name));
-    let write = || -> std::io::Result<()> {
-        fs::write(&part, text)?;
-        fs::File::open(&part)?.sync_all()?;
-        fs::rename(&part, &path)?;
-        fs::File::open(folder)?.sync_all()
-    };
-    write().map_err(|cause| Error::disk("cannot write", &path, &cause))
+    let mut file = PartFile::create_part(&folder.join(name))?;
+    file.append(&mut [IoSlice::new(text.as_bytes())])?;
+    file.sync()?;
+    file.publish()
 }
 
 /// The name of a device's file within a take.

@@ -12,7 +12,7 @@ use crate::record::take::{Job, Member, Recorded, Surroundings, Take};
 use crate::stage;
 use crate::usb::Bus;
 use genlock_formats::k4a;
-use genlock_formats::take::{Host, Take as TakeFile};
+use genlock_formats::take::{Host, Outcome as Ending, Take as TakeFile};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -70,7 +70,7 @@ pub fn run_opened(
     watch: &mut dyn FnMut(&Status),
 ) -> Result<Outcome> {
     let engine = engine(plan, &members)?;
-    let mut place = Place::create(&plan.output)?;
+    let place = Place::create(&plan.output)?;
     let started = jiff::Timestamp::now();
     let host = HostClock::begin(clock);
     let mut threads = Threads::default();
@@ -109,8 +109,8 @@ pub fn run_opened(
     let (recorded, stopped) = take.finish();
     let failure = failure.or(stopped.err());
     let about = About { started, host: host.end(clock), failure: failure.as_ref() };
-    let take = conclude(plan, &about, &recorded, &mut place)?;
-    Ok(Outcome { take, failure })
+    let (take, unwritten) = conclude(plan, &about, &recorded, &place);
+    Ok(Outcome { take, failure: first_of(failure, unwritten) })
 }
 
 /// The host's monotonic clock against UTC, at the beginning of a take.
@@ -279,16 +279,31 @@ fn written(started: jiff::Timestamp) -> k4a::About {
 }
 
 /// Writes `triggers.csv` and `take.toml` where the take is a folder, and leaves nothing where
-/// nothing was recorded.
+/// nothing was recorded. Gives why they could not be written, too.
 fn conclude(
     plan: &Plan,
     about: &About<'_>,
     recorded: &[Recorded],
-    place: &mut Place,
-) -> Result<TakeFile> {
-    let take = summary::of(plan, about, recorded);
-    if recorded.iter().any(|recorded| recorded.report.is_some()) {
-        place.conclude(&take, &evidence::triggers(recorded))?;
+    place: &Place,
+) -> (TakeFile, Option<Error>) {
+    let mut take = summary::of(plan, about, recorded);
+    let is_there = about.failure.is_none() || take.devices.iter().any(|one| one.file.is_some());
+    if !is_there {
+        return (take, None);
     }
-    Ok(take)
+    let unwritten = place.conclude(&take, &evidence::triggers(recorded)).err();
+    if let (None, Some(cause)) = (about.failure, &unwritten) {
+        // The recordings are whole; the take, which nothing describes, is not.
+        take.outcome = Ending::Failed;
+        take.reason = Some(cause.to_string());
+    }
+    (take, unwritten)
+}
+
+/// What ended the take is told before what then failed.
+fn first_of(failure: Option<Error>, then: Option<Error>) -> Option<Error> {
+    match (failure, then) {
+        (Some(first), Some(then)) => Some(Error::Disk(format!("{first}; then {then}"))),
+        (first, then) => first.or(then),
+    }
 }

@@ -38,12 +38,21 @@ pub(super) fn of(plan: &Plan, about: &About<'_>, recorded: &[Recorded]) -> Take 
             (None, true) => Outcome::Whole,
             (None, false) => Outcome::Losses,
         },
-        reason: failure.map(ToString::to_string),
+        reason: failure.map(ToString::to_string).or_else(|| stopped_early(plan, recorded)),
         triggers_asked: plan.triggers,
         verdict: devices.iter().filter_map(|device| device.verdict).max(),
         host: Some(about.host.clone()),
         devices,
     }
+}
+
+/// Without a failure only a person ends a take before it has the triggers that were asked for.
+fn stopped_early(plan: &Plan, recorded: &[Recorded]) -> Option<String> {
+    let asked = plan.triggers?;
+    let counts =
+        recorded.iter().filter_map(|recorded| Some(recorded.report.as_ref()?.trigger_count));
+    let fewest = counts.min().filter(|count| *count < asked)?;
+    Some(format!("stopped after {fewest} of {asked} triggers"))
 }
 
 fn device(recorded: &Recorded, standing: Option<Standing>) -> Device {

@@ -45,7 +45,8 @@ impl EmulatedBus {
     }
 
     /// A rig of cameras in a chain of sync cables, one for each entry of `faults`, the first being
-    /// the master; one alone has no cable. They see a scene each, or all of them the recording.
+    /// the master; one alone has no cable. They see a scene each, or all of them the recording,
+    /// whose serial the first then has.
     #[must_use]
     pub fn rig(faults: &[Faults], recording: Option<&Arc<Playback>>, clock: Clock) -> Self {
         let (cable, count) = (Cable::default(), faults.len());

@@ -85,6 +85,18 @@ impl Element {
         Children { bytes, at: self.content.start, end: self.content.end }
     }
 
+    /// What the checksum says that an element may hold as its first child: none where there is
+    /// none, else whether the bytes behind it are those that were written. Reads every one of them.
+    #[must_use]
+    pub fn checksum(&self, bytes: &[u8]) -> Option<bool> {
+        let first = self.children(bytes).next()?.ok()?;
+        if first.id != id::CRC_32 || first.cut || self.cut {
+            return None;
+        }
+        let covered = bytes.get(first.content.end..self.content.end)?;
+        Some(first.bytes(bytes) == crc32fast::hash(covered).to_le_bytes())
+    }
+
     /// That this element is malformed.
     #[must_use]
     pub fn error(&self, what: &'static str) -> Error {

@@ -268,6 +268,17 @@ impl<'a> Recording<'a> {
         })
     }
 
+    /// Device time in microseconds at which the recording begins: that of the earliest block of its
+    /// first cluster. The start offset alone does not say it, as it is kept within 32 bits
+    /// (recording-format.md 7.4).
+    #[must_use]
+    pub fn first_us(&self) -> u64 {
+        let first = self.demuxer.clusters().flatten().next();
+        let times = first.iter().flat_map(|cluster| cluster.blocks().flatten());
+        let earliest = times.map(|block| block.time_ns).min().unwrap_or(0);
+        device_us(earliest, self.configuration.start_offset_ns)
+    }
+
     /// From file time 0 to the last time in the file's last cluster, in microseconds, as the
     /// official reader counts it (recording-format.md 7.5).
     #[must_use]

@@ -63,17 +63,10 @@ impl<'a> Cluster<'a> {
     /// Checks the cluster against its checksum; reads every byte of it.
     #[must_use]
     pub fn checksum(&self) -> Checksum {
-        let Some(Ok(first)) = self.element.children(self.bytes).next() else {
-            return Checksum::Absent;
-        };
-        if first.id != id::CRC_32 || self.element.cut {
-            return Checksum::Absent;
-        }
-        let covered = &self.bytes[first.content.end..self.element.content.end];
-        if first.bytes(self.bytes) == crc32fast::hash(covered).to_le_bytes() {
-            Checksum::Good
-        } else {
-            Checksum::Bad
+        match self.element.checksum(self.bytes) {
+            None => Checksum::Absent,
+            Some(true) => Checksum::Good,
+            Some(false) => Checksum::Bad,
         }
     }
 
@@ -130,10 +123,14 @@ impl<'a> Clusters<'a> {
 
     fn damaged(&mut self, from: usize) -> Error {
         self.at = next_cluster(self.bytes, from + 1, self.end);
-        let what = if self.at == self.end && self.bytes[from..self.end].iter().all(|b| *b == 0) {
+        let what = if self.at < self.end {
+            "bytes that are no element where a cluster should be"
+        } else if self.end - from > SEARCH_MAX {
+            "no cluster in the 256 MiB from here on: reading ended"
+        } else if self.bytes[from..self.end].iter().all(|byte| *byte == 0) {
             "zeros behind the last cluster"
         } else {
-            "bytes that are no element where a cluster should be"
+            "bytes that are no element behind the last cluster"
         };
         Error::new(ErrorKind::Malformed(what), from as u64)
     }
@@ -187,12 +184,17 @@ fn sized(bytes: &[u8], element: Element) -> Element {
     Element { content: element.content.start..end.max(element.content.start), ..element }
 }
 
-/// Where the next cluster begins, from `from` on; `end` where there is none. A cluster is believed
-/// when its first child is one that clusters have.
+/// Bytes that are looked through for the next cluster: several seconds of a camera. Without a bound
+/// a file that somebody grew to terabytes would be read for hours.
+const SEARCH_MAX: usize = 256 << 20;
+
+/// Where the next cluster begins, from `from` on; `end` where there is none, or none near. A
+/// cluster is believed when its first child is one that clusters have.
 pub(super) fn next_cluster(bytes: &[u8], from: usize, end: usize) -> usize {
     let needle = id::CLUSTER.to_be_bytes();
+    let near = end.min(from.saturating_add(SEARCH_MAX));
     let mut from = from;
-    while let Some(room) = bytes.get(from..end) {
+    while let Some(room) = bytes.get(from..near) {
         let Some(found) = room.windows(4).position(|window| window == needle) else {
             break;
         };

@@ -29,6 +29,8 @@ pub struct Demuxer<'a> {
     clusters_at: usize,
     end: usize,
     finished: bool,
+    /// The parts that were read, wherever they stand.
+    parts: Vec<Element>,
 }
 
 /// Ticks of 1 us, as every official writer since 1.0 makes them: assumed for a recording that was
@@ -63,6 +65,7 @@ impl<'a> Demuxer<'a> {
             clusters_at,
             end,
             finished: finished && !segment.cut,
+            parts: front.parts().cloned().collect(),
         };
         demuxer.read_parts(&front, segment.content.start)?;
         Ok(demuxer)
@@ -146,6 +149,20 @@ impl<'a> Demuxer<'a> {
         })
     }
 
+    /// Every element of the front and the index that carries a checksum and does not have the
+    /// bytes that were written.
+    #[must_use]
+    pub fn changed_parts(&self) -> Vec<Error> {
+        let mut changed = Vec::new();
+        let all = 0..self.bytes.len();
+        let head = Element { id: 0, at: 0, content: all, sized: true, cut: false };
+        let head = head.children(self.bytes).take(1).flatten();
+        for part in head.chain(self.parts.iter().cloned()) {
+            parts::changed(self.bytes, &part, &mut changed);
+        }
+        changed
+    }
+
     /// Every cluster, in file order.
     #[must_use]
     pub fn clusters(&self) -> Clusters<'a> {
@@ -204,6 +221,10 @@ fn segment_end(bytes: &[u8], segment: &Element, notes: &mut Vec<Note>) -> usize 
         note("clusters behind the segment's end: the recording was not finished");
         return bytes.len();
     }
+    if end < bytes.len() {
+        let text = "bytes behind the end of the recording: not read";
+        notes.push(Note { at: end as u64, text });
+    }
     end
 }
 
@@ -233,6 +254,11 @@ impl Front {
         if !element.cut && element.sized {
             place.get_or_insert(element);
         }
+    }
+
+    fn parts(&self) -> impl Iterator<Item = &Element> {
+        let Self { info, tracks, attachments, tags, cues, seek_head } = self;
+        [seek_head, info, tracks, attachments, tags, cues].into_iter().flatten()
     }
 
     /// Keeps what stands before the first cluster, and gives where that is.

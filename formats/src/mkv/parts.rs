@@ -230,35 +230,80 @@ pub(super) fn seeks(bytes: &[u8], seek_head: &Element) -> Vec<(u32, u64)> {
     seeks
 }
 
+/// The elements outside of clusters that hold elements.
+const MASTERS: [u32; 17] = [
+    id::EBML,
+    id::SEEK_HEAD,
+    id::SEEK,
+    id::INFO,
+    id::TRACKS,
+    id::TRACK_ENTRY,
+    id::VIDEO,
+    id::ATTACHMENTS,
+    id::ATTACHED_FILE,
+    id::TAGS,
+    id::TAG,
+    id::TARGETS,
+    id::SIMPLE_TAG,
+    id::CHAPTERS,
+    id::CUES,
+    id::CUE_POINT,
+    id::CUE_TRACK_POSITIONS,
+];
+
+/// How deep the parts of a front are nested: `Tags` holds `Tag` holds `Targets`. Deeper ones are a
+/// trap for readers that follow them.
+const DEPTH_MAX: usize = 4;
+
+/// Adds `element`, and what it holds, where the checksum says that its bytes are not those that
+/// were written.
+pub(super) fn changed(bytes: &[u8], element: &Element, found: &mut Vec<Error>) {
+    changed_within(bytes, element, DEPTH_MAX, found);
+}
+
+fn changed_within(bytes: &[u8], element: &Element, depth: usize, found: &mut Vec<Error>) {
+    if depth == 0 || !MASTERS.contains(&element.id) {
+        return;
+    }
+    if element.checksum(bytes) == Some(false) {
+        found.push(Error::new(ErrorKind::Changed(name(element.id)), element.at as u64));
+    }
+    for child in element.children(bytes).flatten() {
+        changed_within(bytes, &child, depth - 1, found);
+    }
+}
+
+fn name(id: u32) -> &'static str {
+    match id {
+        id::EBML => "the head of the file",
+        id::SEEK_HEAD => "the table of contents",
+        id::INFO => "the segment information",
+        id::TRACKS => "the list of tracks",
+        id::ATTACHMENTS => "the list of attachments",
+        id::TAGS => "the list of tags",
+        id::CUES => "the index",
+        _ => "an element",
+    }
+}
+
 /// The first element in `element`, or in what it holds, whose length does not fit what holds it.
 /// Reading goes on around such an element, but a sound file has none.
 pub(super) fn fault(bytes: &[u8], element: &Element) -> Option<Error> {
-    const MASTERS: [u32; 14] = [
-        id::EBML,
-        id::SEEK_HEAD,
-        id::SEEK,
-        id::INFO,
-        id::TRACKS,
-        id::TRACK_ENTRY,
-        id::VIDEO,
-        id::ATTACHMENTS,
-        id::ATTACHED_FILE,
-        id::TAGS,
-        id::TAG,
-        id::TARGETS,
-        id::SIMPLE_TAG,
-        id::CHAPTERS,
-    ];
+    fault_within(bytes, element, DEPTH_MAX)
+}
+
+fn fault_within(bytes: &[u8], element: &Element, depth: usize) -> Option<Error> {
     if element.cut || !element.sized {
         return Some(element.error("an element that does not fit what holds it"));
     }
     if !MASTERS.contains(&element.id) {
         return None;
     }
+    if depth == 0 {
+        return Some(element.error("an element nested deeper than any in a recording"));
+    }
     element.children(bytes).find_map(|child| match child {
-        // No master stands in one of its own kind, so this ends.
-        Ok(child) if child.id == element.id => Some(child.error("an element within its like")),
-        Ok(child) => fault(bytes, &child),
+        Ok(child) => fault_within(bytes, &child, depth - 1),
         Err(error) => Some(error),
     })
 }

@@ -25,8 +25,9 @@ pub(super) struct TrackCheck {
     pub first_s: f64,
     /// See `first_s`.
     pub last_s: f64,
+    /// Which track it is.
     #[serde(skip)]
-    track: TrackName,
+    pub track: TrackName,
     #[serde(skip)]
     number: u64,
     #[serde(skip)]

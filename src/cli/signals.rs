@@ -1,0 +1,31 @@
+//! Signals that stop a take, and those that must not.
+
+use crate::error::{Error, Result};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGXFSZ};
+use signal_hook::flag;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+/// Set by the first SIGINT, SIGTERM or SIGHUP (a terminal that is gone): stop cleanly. A second one
+/// ends the process as signals do. Whoever started us with SIGHUP ignored, as `nohup` does, wants
+/// us to outlive the terminal.
+pub(super) fn stop_on_signals() -> Result<Arc<AtomicBool>> {
+    let failed = |cause| Error::Device(format!("cannot watch for signals: {cause}"));
+    let stop = Arc::new(AtomicBool::new(false));
+    let hang_up = (!is_ignored(SIGHUP)).then_some(SIGHUP);
+    for signal in [SIGINT, SIGTERM].into_iter().chain(hang_up) {
+        flag::register_conditional_default(signal, Arc::clone(&stop)).map_err(failed)?;
+        flag::register(signal, Arc::clone(&stop)).map_err(failed)?;
+    }
+    // A file at its size limit: the write then fails, as on a full disk, and the take is closed.
+    flag::register(SIGXFSZ, Arc::default()).map_err(failed)?;
+    Ok(stop)
+}
+
+/// Whether this process was started with a signal ignored.
+fn is_ignored(signal: i32) -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+    mask.is_some_and(|mask| mask >> (signal - 1) & 1 == 1)
+}
