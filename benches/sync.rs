@@ -1,5 +1,5 @@
-//! How well frames are numbered, phases and clocks measured, and pulled cables noticed, against what
-//! the emulator knows. `cargo bench --bench sync`; about two minutes.
+//! How well frames are numbered, phases and clocks measured, and pulled cables noticed, against
+//! what the emulator knows. `cargo bench --bench sync`; about three minutes.
 
 #[path = "../tests/support/simulated.rs"]
 #[allow(dead_code, reason = "tests use the rest")]

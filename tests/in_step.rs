@@ -198,3 +198,39 @@ fn a_device_that_never_gets_a_pulse_is_named_after_a_bounded_wait() {
     assert!(stderr.contains("did not come within 10 s"), "{stderr}");
     assert!(!take.exists(), "nothing half-made is left");
 }
+
+#[test]
+fn verify_works_the_evidence_out_again_and_believes_no_edit() {
+    let recorded = record(2, "[emulator.faults]\nhit_per_mille = 60\n", &["--frames", "60"], 3);
+    let folder = recorded.folder.to_str().expect("a plain path");
+    let verified = genlock_exits(3, &["verify", "--json", folder]);
+    let json: Value = serde_json::from_slice(&verified.stdout).expect("JSON");
+    let in_step = json[0]["in_step"].as_array().expect("a list");
+    for (found, said) in in_step.iter().zip(&recorded.take.devices) {
+        assert_eq!(found["verdict"], said.verdict.expect("a verdict").to_string());
+        assert_eq!(found["reasons"].as_array().map(Vec::len), Some(said.reasons.len()));
+    }
+    assert!(in_step[1]["phase"]["pairs"].as_u64().expect("pairs") > 30);
+    let refused = |name: &str, from: &str, to: &str, words: &str| {
+        let path = recorded.folder.join(name);
+        let text = fs::read_to_string(&path).expect("a file");
+        assert!(text.contains(from), "{name} holds {from}");
+        fs::write(&path, text.replacen(from, to, 1)).expect("a file");
+        let verified = genlock_exits(1, &["verify", folder]);
+        let told = String::from_utf8_lossy(&verified.stdout).into_owned();
+        assert!(told.contains(words), "{told}");
+        fs::write(&path, text).expect("a file");
+    };
+    refused("take.toml", "verdict = \"warn\"", "verdict = \"pass\"", "verdict");
+    refused("triggers.csv", "not sent by the device", "lane full", "triggers.csv says lane full");
+    let (row, place) = (&recorded.triggers.rows[30], 30 + recorded.triggers.first);
+    let Some(Cell::At(us)) = row.iter().find(|cell| matches!(cell, Cell::At(_))) else {
+        panic!("a row without a frame");
+    };
+    let moved = us + 1;
+    refused("triggers.csv", &format!(",{us},"), &format!(",{moved},"), &format!("{moved} us"));
+    refused("triggers.csv", &format!("\n{place},"), "\n7,", "line 32");
+    fs::remove_file(recorded.folder.join("triggers.csv")).expect("it is there");
+    let verified = genlock_exits(1, &["verify", folder]);
+    assert!(String::from_utf8_lossy(&verified.stdout).contains("triggers.csv"));
+}

@@ -18,7 +18,7 @@ pub use record::RecordArgs;
 
 use crate::error::Error;
 use clap::{Parser, Subcommand};
-use out::{lossy, plain, print, print_json, tell};
+use out::{lossy, plain, print, print_json, sync_words, tell};
 use std::process::ExitCode;
 
 /// Headless synchronized recorder for rigs of Azure Kinect DK cameras.

@@ -1,6 +1,7 @@
 //! What the commands say, on standard output and standard error.
 
 use crate::error::{Error, Result};
+use genlock_formats::take::{Clock, Phase};
 use serde::{Serialize, Serializer};
 use std::io::{ErrorKind, Write};
 use std::path::Path;
@@ -47,6 +48,19 @@ pub(super) fn plain(text: &str) -> String {
         }
     }
     plain
+}
+
+/// How a device stood to the master, and to the host's clock.
+pub(super) fn sync_words(phase: Option<&Phase>, clock: Option<&Clock>) -> Option<String> {
+    let mut words = Vec::new();
+    if let Some(Phase { p50_us, p99_us, max_us, drift_ppm, .. }) = phase {
+        words.push(format!("phase {p50_us:+.0} us, 99 of 100 within {p99_us:.0}, all {max_us:.0}"));
+        words.push(format!("drift {drift_ppm:+.1} ppm"));
+    }
+    if let Some(Clock { ppm, rate_hz, .. }) = clock {
+        words.push(format!("clock {ppm:+.1} ppm, {rate_hz:.4} Hz"));
+    }
+    (!words.is_empty()).then(|| format!("    {}", words.join("; ")))
 }
 
 /// Serializes a path; what of it is no text becomes a replacement character.

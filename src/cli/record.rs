@@ -3,7 +3,7 @@
 use super::devices::DeviceArgs;
 use super::progress::Progress;
 use super::signals::stop_on_signals;
-use super::{Verdict, bus, print, tell};
+use super::{Verdict, bus, print, sync_words, tell};
 use crate::clock::Clock;
 use crate::config::{Output, Plan, seconds};
 use crate::error::{Error, Result};
@@ -154,24 +154,10 @@ fn summary(place: &Path, outcome: &Outcome) -> Vec<String> {
             frames.collect::<Vec<_>>().join(", "),
             device.bytes as f64 / 1e6
         ));
-        lines.extend(sync_words(device));
+        lines.extend(sync_words(device.phase.as_ref(), device.clock.as_ref()));
+        lines.extend(device.reasons.iter().map(|reason| format!("    {reason}")));
     }
     lines
-}
-
-/// How a device stood to the master and to the host's clock.
-fn sync_words(device: &take::Device) -> Option<String> {
-    let mut words = Vec::new();
-    if let Some(phase) = &device.phase {
-        let take::Phase { p50_us, p99_us, max_us, drift_ppm, .. } = phase;
-        words.push(format!("phase {p50_us:+.0} us, 99 of 100 within {p99_us:.0}, all {max_us:.0}"));
-        words.push(format!("drift {drift_ppm:+.1} ppm"));
-    }
-    if let Some(clock) = &device.clock {
-        words.push(format!("clock {:+.1} ppm, {:.4} Hz", clock.ppm, clock.rate_hz));
-    }
-    let reasons = device.reasons.iter().map(|reason| format!("\n    {reason}"));
-    (!words.is_empty()).then(|| format!("    {}{}", words.join("; "), reasons.collect::<String>()))
 }
 
 /// What a failed take of one file leaves, which has no `take.toml` to say it.

@@ -2,20 +2,24 @@
 
 use super::info::notes;
 use super::target::Target;
-use super::{Verdict, lossy, plain, print, print_json};
+use super::{Verdict, lossy, plain, print, print_json, sync_words};
 use crate::error::{Error, Result};
-use crate::map::Map;
+use crate::map::{Map, read_text};
 use clap::Args;
 use genlock_formats::k4a::Recording;
+use genlock_formats::take::Take;
+use genlock_formats::triggers::Triggers;
 use serde::Serialize;
 use std::path::{Path, PathBuf};
 
 mod check;
 mod front;
 mod second_opinion;
+mod step;
 mod take;
 
 use check::{TrackCheck, check_blocks};
+use step::InStep;
 use take::Facts;
 
 /// Options of `genlock verify`.
@@ -36,6 +40,9 @@ struct Verified {
     path: PathBuf,
     verdict: &'static str,
     recordings: Vec<FileVerified>,
+    /// Whether the devices of a take were in step, worked out from the files.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    in_step: Vec<InStep>,
     problems: Vec<String>,
 }
 
@@ -95,9 +102,10 @@ fn verify(path: &Path) -> Result<(Verdict, Verified)> {
         worst = worst.max(verdict);
         recordings.push(verified);
     }
-    let mut problems = Vec::new();
+    let (mut problems, mut in_step) = (Vec::new(), Vec::new());
     match &target.take {
         Some(take) => {
+            in_step = recompute(path, take, &recordings, &mut problems);
             worst = worst.max(take::compare(take, &recordings, &mut problems));
         }
         None if target.is_folder => {
@@ -107,7 +115,29 @@ fn verify(path: &Path) -> Result<(Verdict, Verified)> {
         None => {}
     }
     let verdict = word(worst);
-    Ok((worst, Verified { path: target.path, verdict, recordings, problems }))
+    Ok((worst, Verified { path: target.path, verdict, recordings, in_step, problems }))
+}
+
+/// Length of a `triggers.csv` at most: a day of a rig of four at 30 fps.
+const TRIGGERS_BYTES_MAX: u64 = 1 << 30;
+
+/// Works out from the files whether the rig was in step.
+fn recompute(
+    folder: &Path,
+    take: &Take,
+    recordings: &[FileVerified],
+    problems: &mut Vec<String>,
+) -> Vec<InStep> {
+    let path = folder.join("triggers.csv");
+    let triggers = read_text(&path, TRIGGERS_BYTES_MAX)
+        .and_then(|text| Triggers::from_csv(&text).map_err(|cause| Error::file(&path, &cause)));
+    match triggers {
+        Ok(triggers) => step::recompute(take, recordings, &triggers, problems),
+        Err(cause) => {
+            problems.push(cause.to_string());
+            Vec::new()
+        }
+    }
 }
 
 fn unreadable(path: &Path, cause: String) -> (Verdict, FileVerified) {
@@ -161,6 +191,11 @@ fn verify_file(path: &Path) -> Result<(Verdict, FileVerified)> {
 fn words(verified: &Verified) -> Vec<String> {
     let mut lines = vec![format!("{}: {}", verified.path.display(), verified.verdict)];
     lines.extend(verified.problems.iter().map(|problem| format!("  {problem}")));
+    for device in &verified.in_step {
+        lines.push(format!("  {}: sync {}", device.serial, device.verdict));
+        lines.extend(sync_words(device.phase.as_ref(), device.clock.as_ref()));
+        lines.extend(device.reasons.iter().map(|reason| format!("    {reason}")));
+    }
     for file in &verified.recordings {
         if file.path != verified.path {
             lines.push(format!("  {}: {}", file.path.display(), file.verdict));

@@ -9,7 +9,7 @@ use genlock_formats::k4a::Role;
 use genlock_formats::triggers::{Cell, Triggers};
 
 /// What a cell says of a frame that is in the file, and whose note found its lane full.
-const UNNOTED: &str = "in the file, time not noted";
+pub const UNNOTED: &str = "in the file, time not noted";
 
 /// What a cell says of the arrival of a trigger that nothing arrived for.
 const NOTHING: &str = "nothing arrived";

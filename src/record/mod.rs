@@ -23,6 +23,7 @@ pub use cameras::Cameras;
 pub use counters::Counters;
 pub use disk::{Disk, PartFile, is_taken, part_path};
 pub use encode::{Encoder, swap_bytes};
+pub use evidence::UNNOTED;
 pub use file::{About, RecordingFile};
 pub use ledger::Missing;
 pub use members::members;

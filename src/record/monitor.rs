@@ -7,7 +7,7 @@ use crate::error::Result;
 use crate::frame::TrackName;
 use crate::lane::{Received, Receiver, Sender};
 use crate::stage::{Stage, Step};
-use crate::sync::{Change, Pair, Span, Watch};
+use crate::sync::{Change, OUT_OF_STEP, Pair, Span, Watch};
 use genlock_formats::k4a::Rate;
 use genlock_formats::take::Alarm;
 use std::sync::Arc;
@@ -124,8 +124,7 @@ pub struct Monitor {
     master: Option<usize>,
 }
 
-/// What was noticed, in the words of `take.toml`.
-const OUT_OF_STEP: &str = "out of step with the master";
+/// What `take.toml` calls it.
 const UNPLUGGED: &str = "its sync cable was out";
 
 impl Monitor {

@@ -14,4 +14,4 @@ pub use numbering::{Admission, Numbering, Origin};
 pub use phase::{Pair, Phase, pairs, quantile};
 pub use span::{Reference, Span};
 pub use verdict::{Master, Series, Standing, judge};
-pub use watch::{Change, Watch};
+pub use watch::{Change, OUT_OF_STEP, Watch};

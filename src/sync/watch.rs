@@ -5,11 +5,13 @@
 //! change leaves its line.
 //!
 //! A stamp is the middle of an exposure, so that an automatic exposure which changes moves it by up
-//! to milliseconds from one frame to the next. No free run does that, and no alarm is raised for it.
+//! to milliseconds from one frame to the next. No free run does that, and no alarm is raised for
+//! it.
 
 use crate::sync::Pair;
 use crate::sync::line::Line;
 use std::collections::VecDeque;
+use std::ops::RangeInclusive;
 
 /// A subordinate watched.
 #[derive(Debug, Clone)]
@@ -23,6 +25,9 @@ pub struct Watch {
     before_max: usize,
     out: bool,
 }
+
+/// What `take.toml` calls it.
+pub const OUT_OF_STEP: &str = "out of step with the master";
 
 /// What was noticed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -64,10 +69,28 @@ impl Watch {
         }
     }
 
-    /// Whether the device is in step.
+    /// Watches a whole take at once: gives the triggers out of step, of those up to `last`, and how
+    /// often the middle of exposures moved.
     #[must_use]
-    pub fn in_step(&self) -> bool {
-        !self.out
+    pub fn over(
+        fps: u32,
+        pairs: impl Iterator<Item = Pair>,
+        last: u64,
+    ) -> (Vec<RangeInclusive<u64>>, u64) {
+        let mut watch = Self::new(fps);
+        let (mut out, mut since, mut moves) = (Vec::new(), None, 0);
+        for change in pairs.filter_map(|pair| watch.pair(pair)) {
+            match change {
+                Change::Left(trigger) => since = Some(trigger),
+                Change::Returned(trigger) => {
+                    let from = since.take().unwrap_or(trigger);
+                    out.push(from..=trigger.saturating_sub(1).max(from));
+                }
+                Change::Moved(_) => moves += 1,
+            }
+        }
+        out.extend(since.map(|from| from..=last.max(from)));
+        (out, moves)
     }
 
     /// The next pair, in order of triggers.

@@ -32,6 +32,9 @@ pub(super) struct TrackCheck {
     number: u64,
     #[serde(skip)]
     last_us: Option<u64>,
+    /// Device times in microseconds of all images.
+    #[serde(skip)]
+    pub times_us: Vec<u64>,
 }
 
 /// Problems of one kind that are listed; a broken file can have millions.
@@ -55,6 +58,7 @@ pub(super) fn check_blocks(recording: &Recording<'_>) -> Blocks {
             track,
             number: entry.number,
             last_us: None,
+            times_us: Vec::new(),
         });
     }
     for cluster in recording.demuxer().clusters() {
@@ -148,6 +152,9 @@ impl Blocks {
         track.frames += 1;
         track.last_s = seconds;
         track.last_us = Some(time_us);
+        if track.track != TrackName::Imu {
+            track.times_us.push(time_us);
+        }
     }
 
     /// Tracks of one file begin and end together, but for delays: one that is shorter lacks frames.

@@ -1,0 +1,255 @@
+//! Whether the rig was in step: numbers, phases, clocks and verdicts once more, from the times in the
+//! files, held against what `triggers.csv` and `take.toml` say.
+
+use super::FileVerified;
+use crate::record::{UNNOTED, file_stem};
+use crate::sync::{
+    Admission, Master, Numbering, OUT_OF_STEP, Origin, Series, Standing, Watch, judge, pairs,
+};
+use genlock_formats::k4a::{Rate, TrackName};
+use genlock_formats::take::{Alarm, Clock, Device, Loss, Phase, Take, Verdict};
+use genlock_formats::triggers::{Cell, Triggers};
+use serde::Serialize;
+
+/// What the files say of one device.
+#[derive(Debug, Serialize)]
+pub(super) struct InStep {
+    /// Serial number.
+    pub serial: String,
+    /// In a word.
+    pub verdict: Verdict,
+    /// Why it is no pass.
+    pub reasons: Vec<String>,
+    /// Its exposures against the master's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub phase: Option<Phase>,
+    /// Its clock against the host's, as `triggers.csv` has the arrivals.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub clock: Option<Clock>,
+}
+
+/// One device with the times of its file.
+struct Timed<'a> {
+    device: &'a Device,
+    stem: String,
+    rate: Rate,
+    /// The take's triggers.
+    first: u64,
+    count: usize,
+    /// Image tracks of the file, with the time for each trigger, or 0.
+    tracks: Vec<(TrackName, Vec<u64>)>,
+}
+
+/// Triggers of a take at most, for which room is made: a month at 30 fps.
+const TRIGGERS_MAX: u64 = 30 * 86_400 * 31;
+
+/// Works the evidence out once more, and tells of contradictions.
+pub(super) fn recompute(
+    take: &Take,
+    files: &[FileVerified],
+    triggers: &Triggers,
+    problems: &mut Vec<String>,
+) -> Vec<InStep> {
+    let timed: Vec<_> =
+        take.devices.iter().filter_map(|device| timed(device, files, triggers, problems)).collect();
+    let master = timed.iter().find(|timed| timed.device.role == "master");
+    let mut all = Vec::new();
+    for timed in &timed {
+        compare_cells(timed, triggers, problems);
+        let standing = standing(timed, master, triggers);
+        compare_standing(timed.device, &standing, problems);
+        let Standing { verdict, reasons, clock, phase } = standing;
+        let serial = timed.device.serial.clone();
+        all.push(InStep { serial, verdict, reasons, phase, clock });
+    }
+    all
+}
+
+fn timed<'a>(
+    device: &'a Device,
+    files: &[FileVerified],
+    triggers: &Triggers,
+    problems: &mut Vec<String>,
+) -> Option<Timed<'a>> {
+    let name = device.file.as_deref()?;
+    let file = files.iter().find(|file| file.path.file_name() == Some(name.as_ref()))?;
+    let rate = Rate::ALL.into_iter().find(|rate| rate.fps() == device.rate)?;
+    let count = usize::try_from(device.trigger_count.min(TRIGGERS_MAX)).ok()?;
+    let stem = file_stem(&device.serial);
+    let mut timed =
+        Timed { device, stem, rate, first: device.first_trigger, count, tracks: vec![] };
+    for track in file.tracks.iter().filter(|track| track.track != TrackName::Imu) {
+        let of_track = numbered(&timed, track.track, &track.times_us, triggers);
+        match of_track {
+            Ok(times) => timed.tracks.push((track.track, times)),
+            Err(problem) => problems.push(format!("{name}: {problem}")),
+        }
+    }
+    Some(timed)
+}
+
+/// The time for each trigger of a track: the first frame is where `triggers.csv` has its time, every
+/// other is numbered by its distance.
+fn numbered(
+    timed: &Timed<'_>,
+    track: TrackName,
+    times_us: &[u64],
+    triggers: &Triggers,
+) -> Result<Vec<u64>, String> {
+    let mut by_trigger = vec![0; timed.count];
+    let Some(&first_us) = times_us.first() else {
+        return Ok(by_trigger);
+    };
+    let name = format!("{}.{}", timed.stem, track.to_string().to_lowercase());
+    let mut cells = triggers.column(&name).ok_or(format!("triggers.csv has no column {name}"))?;
+    let row = cells.position(|cell| *cell == Cell::At(first_us));
+    let row = row.ok_or(format!("triggers.csv has no {name} at {first_us} us, its first"))?;
+    let mut numbering = Numbering::new(timed.rate, 0);
+    let stamp_us = i64::try_from(first_us).map_err(|_| "its times are beyond reason".to_owned())?;
+    let trigger = triggers.first.saturating_add(row as u64);
+    numbering.begin_at(Origin { trigger, stamp_us, period_us: numbering.period_us() });
+    for &time_us in times_us {
+        let trigger = match numbering.admit(time_us) {
+            Admission::Trigger(trigger) => trigger,
+            Admission::Repeated(trigger) | Admission::RolledBack(trigger) => {
+                return Err(format!("{track} has another frame for trigger {trigger}"));
+            }
+        };
+        let place = trigger.checked_sub(timed.first).and_then(|at| usize::try_from(at).ok());
+        match place.and_then(|place| by_trigger.get_mut(place)) {
+            Some(place) => *place = time_us,
+            None => return Err(format!("{track} has a frame of trigger {trigger}, of no take")),
+        }
+    }
+    Ok(by_trigger)
+}
+
+/// Every trigger of every image track is a frame of the file or a loss of `take.toml`, and
+/// `triggers.csv` says so.
+fn compare_cells(timed: &Timed<'_>, triggers: &Triggers, problems: &mut Vec<String>) {
+    for (track, times_us) in &timed.tracks {
+        let track = track.to_string().to_lowercase();
+        let losses: Vec<_> =
+            timed.device.losses.iter().filter(|loss| loss.track == track).collect();
+        let name = format!("{}.{track}", timed.stem);
+        let Some(cells) = triggers.column(&name) else { continue };
+        let cells: Vec<_> = cells.collect();
+        if cells.len() != times_us.len() || triggers.first != timed.first {
+            problems.push(format!("triggers.csv does not have the triggers of {name}"));
+            continue;
+        }
+        let wrong = (timed.first..).zip(times_us.iter().zip(cells)).find_map(|(trigger, both)| {
+            let (&time_us, cell) = both;
+            wrong_cell(trigger, time_us, cell, &losses)
+        });
+        problems.extend(wrong.map(|wrong| format!("{name}: {wrong}")));
+    }
+}
+
+fn wrong_cell(trigger: u64, time_us: u64, cell: &Cell, losses: &[&Loss]) -> Option<String> {
+    let loss = |loss: &&&Loss| (loss.first_trigger..=loss.last_trigger).contains(&trigger);
+    let loss = losses.iter().find(loss);
+    match (time_us, loss) {
+        (0, None) => Some(format!("trigger {trigger} is neither a frame nor a loss")),
+        (0, Some(loss)) => (*cell != Cell::Lost(loss.cause.clone())).then(|| {
+            let cause = &loss.cause;
+            format!("trigger {trigger} is lost ({cause}), triggers.csv says {}", words(cell))
+        }),
+        (_, Some(_)) => Some(format!("trigger {trigger} is a frame and a loss")),
+        (_, None) if matches!(cell, Cell::Lost(cause) if cause == UNNOTED) => None,
+        (_, None) => (*cell != Cell::At(time_us)).then(|| {
+            format!("trigger {trigger} is at {time_us} us, triggers.csv says {}", words(cell))
+        }),
+    }
+}
+
+fn words(cell: &Cell) -> String {
+    match cell {
+        Cell::At(us) => format!("{us} us"),
+        Cell::Lost(cause) => cause.clone(),
+    }
+}
+
+fn standing(timed: &Timed<'_>, master: Option<&Timed<'_>>, triggers: &Triggers) -> Standing {
+    let device = timed.device;
+    let stamps_us = timed.tracks.first().map_or(&[][..], |(_, times)| times);
+    let arrived = triggers.column(&format!("{}.host", timed.stem)).into_iter().flatten();
+    let arrived_us: Vec<_> = arrived
+        .map(|cell| match cell {
+            Cell::At(us) => *us,
+            Cell::Lost(_) => 0,
+        })
+        .collect();
+    let master = master.filter(|_| device.role == "subordinate").and_then(|master| {
+        let color = master.tracks.iter().find(|(track, _)| *track == TrackName::Color)?;
+        let build = |device: &Device| device.firmware.get("color").cloned();
+        Some(Master {
+            stamps_us: &color.1,
+            delay_us: delay_us(device),
+            other_firmware: build(device) != build(master.device),
+        })
+    });
+    let seen_by_jacks = device.alarms.iter().filter(|alarm| alarm.what != OUT_OF_STEP).cloned();
+    let mut alarms: Vec<Alarm> = seen_by_jacks.collect();
+    let mut moves = 0;
+    if let Some(master) = &master {
+        let last = timed.first.saturating_add(timed.count as u64).saturating_sub(1);
+        let all = pairs(timed.first, master.stamps_us, stamps_us, master.delay_us);
+        let (out, moved) = Watch::over(timed.rate.fps(), all, last);
+        moves = moved;
+        alarms.extend(out.into_iter().map(|range| Alarm {
+            first_trigger: *range.start(),
+            last_trigger: *range.end(),
+            what: OUT_OF_STEP.to_owned(),
+        }));
+    }
+    let lost = device.losses.iter().fold(0_u64, |sum, loss| {
+        let past = loss.last_trigger.saturating_add(1);
+        sum.saturating_add(past.saturating_sub(loss.first_trigger))
+    });
+    judge(&Series {
+        rate: timed.rate,
+        first: timed.first,
+        stamps_us,
+        arrived_us: &arrived_us,
+        master,
+        alarms: &alarms,
+        moves,
+        lost,
+    })
+}
+
+/// How much later than the master's color a device's leading exposures are planned.
+fn delay_us(device: &Device) -> f64 {
+    let depth = if device.color_mode == "OFF" { device.depth_delay_off_color.ticks } else { 0 };
+    (device.delay_off_master.ticks + depth) as f64 * 100.0 / 9.0
+}
+
+/// Microseconds, and parts per million, that rounding may make of one value.
+const ROUNDING: f64 = 0.2;
+
+fn compare_standing(device: &Device, found: &Standing, problems: &mut Vec<String>) {
+    let serial = &device.serial;
+    if device.verdict != Some(found.verdict) {
+        let said = device.verdict.map_or("none".to_owned(), |verdict| verdict.to_string());
+        let found = found.verdict;
+        problems.push(format!("{serial}: the files give the verdict {found}, take.toml {said}"));
+    }
+    let mut same = |what: &str, found: Option<f64>, said: Option<f64>| {
+        let equal = match (found, said) {
+            (Some(found), Some(said)) => (found - said).abs() <= ROUNDING,
+            (found, said) => found.is_none() && said.is_none(),
+        };
+        if !equal {
+            let word = |value: Option<f64>| value.map_or("none".to_owned(), |v| v.to_string());
+            let (found, said) = (word(found), word(said));
+            problems.push(format!("{serial}: the files give {what} {found}, take.toml {said}"));
+        }
+    };
+    let (phase, said) = (found.phase.as_ref(), device.phase.as_ref());
+    same("a median phase of", phase.map(|p| p.p50_us), said.map(|p| p.p50_us));
+    same("a greatest phase of", phase.map(|p| p.max_us), said.map(|p| p.max_us));
+    same("a drift of", phase.map(|p| p.drift_ppm), said.map(|p| p.drift_ppm));
+    let (clock, said) = (found.clock.as_ref(), device.clock.as_ref());
+    same("a clock error of", clock.map(|c| c.ppm), said.map(|c| c.ppm));
+}
