@@ -62,6 +62,7 @@ pub(super) fn recompute(
         let serial = timed.device.serial.clone();
         all.push(InStep { serial, verdict, reasons, phase, clock });
     }
+    compare_verdict("the rig", all.iter().map(|one| one.verdict).max(), take.verdict, problems);
     all
 }
 
@@ -225,16 +226,25 @@ fn delay_us(device: &Device) -> f64 {
     (device.delay_off_master.ticks + depth) as f64 * 100.0 / 9.0
 }
 
+fn compare_verdict(
+    whose: &str,
+    found: Option<Verdict>,
+    said: Option<Verdict>,
+    problems: &mut Vec<String>,
+) {
+    if found != said {
+        let word = |verdict: Option<Verdict>| verdict.map_or("none".to_owned(), |v| v.to_string());
+        let (found, said) = (word(found), word(said));
+        problems.push(format!("{whose}: the files give the verdict {found}, take.toml {said}"));
+    }
+}
+
 /// Microseconds, and parts per million, that rounding may make of one value.
 const ROUNDING: f64 = 0.2;
 
 fn compare_standing(device: &Device, found: &Standing, problems: &mut Vec<String>) {
     let serial = &device.serial;
-    if device.verdict != Some(found.verdict) {
-        let said = device.verdict.map_or("none".to_owned(), |verdict| verdict.to_string());
-        let found = found.verdict;
-        problems.push(format!("{serial}: the files give the verdict {found}, take.toml {said}"));
-    }
+    compare_verdict(serial, Some(found.verdict), device.verdict, problems);
     let mut same = |what: &str, found: Option<f64>, said: Option<f64>| {
         let equal = match (found, said) {
             (Some(found), Some(said)) => (found - said).abs() <= ROUNDING,
