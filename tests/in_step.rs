@@ -189,7 +189,7 @@ fn firmware_that_differs_is_refused_and_forced_it_is_counted_by_arrival() {
 
 #[test]
 fn a_device_that_never_gets_a_pulse_is_named_after_a_bounded_wait() {
-    let (keep, path) = rig(2, "[device.faults]\nbroken_cable = true\n");
+    let (keep, path) = rig(2, "[device.faults]\nbroken_s = 0.0\n");
     let take = keep.path().join("take");
     let args = ["record", "--rig", path.to_str().expect("plain"), "--frames", "9"];
     let failed = genlock_exits(1, &[&args[..], &[take.to_str().expect("plain")]].concat());

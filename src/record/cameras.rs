@@ -282,3 +282,34 @@ impl Camera {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pool::Pool;
+    use genlock_formats::k4a::Role;
+
+    fn cameras_with(stamp_us: u64, arrived_us: u64) -> Cameras {
+        let config = DeviceConfig { role: Role::Subordinate, ..DeviceConfig::default() };
+        let mut cameras = Cameras::new(&config);
+        let (buf, arrived_ns) = (Pool::new(1, 1).lend().expect("a buffer"), arrived_us * 1000);
+        let (track, last_us) = (TrackName::Color, stamp_us);
+        let frame = Frame { track, stamp_us, last_us, arrived_ns, buf };
+        cameras.judge(&frame).expect("a sound frame");
+        cameras
+    }
+
+    #[test]
+    fn a_clock_that_did_not_roll_back_with_the_masters_is_refused() {
+        let origin = Origin { trigger: 4, stamp_us: 133_333, period_us: 33_333.3 };
+        let reference = Reference { origin, lag_us: 20_000 };
+        let mut in_time = cameras_with(166_666, 186_700);
+        assert_eq!(in_time.follow(&reference, false), Ok(true));
+        assert_eq!(in_time.nearest(TrackName::Color, 166_666), 5);
+        let mut stale = cameras_with(7_200_000_000, 186_700);
+        let refusal = stale.follow(&reference, false).expect_err("two hours apart");
+        assert!(refusal.contains("roll back") && refusal.contains("7199"), "{refusal}");
+        let silent = &mut Cameras::new(&DeviceConfig::default());
+        assert_eq!(silent.follow(&reference, false), Ok(false));
+    }
+}

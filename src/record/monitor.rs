@@ -7,7 +7,7 @@ use crate::error::Result;
 use crate::frame::TrackName;
 use crate::lane::{Received, Receiver, Sender};
 use crate::stage::{Stage, Step};
-use crate::sync::{Change, OUT_OF_STEP, Pair, Span, Watch};
+use crate::sync::{Change, LagWatch, OUT_OF_STEP, Pair, Span, Watch};
 use genlock_formats::k4a::Rate;
 use genlock_formats::take::Alarm;
 use std::sync::Arc;
@@ -101,6 +101,7 @@ struct Device {
     about: Watched,
     evidence: Evidence,
     watch: Watch,
+    lag: LagWatch,
     /// The next trigger to pair with the master's, from the take's first on.
     next_pair: usize,
     /// The latest trigger seen.
@@ -148,6 +149,7 @@ impl Monitor {
             }
             Device {
                 watch: Watch::new(about.rate.fps()),
+                lag: LagWatch::new(about.rate.fps()),
                 about,
                 evidence,
                 next_pair: 0,
@@ -165,8 +167,17 @@ impl Monitor {
         match note {
             Note::Frame { device, track, trigger, stamp_us, arrived_ns } => {
                 let Some(first) = self.span.first() else { return };
-                if let Some(device) = self.devices.get_mut(device) {
-                    device.take(track, trigger, first, stamp_us, arrived_ns / 1000);
+                let Some(device) = self.devices.get_mut(device) else { return };
+                let arrived_us = arrived_ns / 1000;
+                device.take(track, trigger, first, stamp_us, arrived_us);
+                if device.about.leading == track
+                    && let Some(by_us) = device.lag.frame(stamp_us, arrived_us)
+                {
+                    let ms = (by_us + 500) / 1000;
+                    device.raise(trigger, trigger, &format!("its clock jumped ahead by {ms} ms"));
+                    let serial = &device.about.serial;
+                    let text = format!("{serial}: its clock jumped ahead by {ms} ms at {trigger}");
+                    self.alarm(text);
                 }
                 self.pair_up();
             }

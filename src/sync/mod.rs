@@ -2,6 +2,7 @@
 //! triggers a take spans, how clocks run against each other, and whether a rig is in step. Pure.
 
 mod clock_fit;
+mod lag;
 mod line;
 mod numbering;
 mod phase;
@@ -10,6 +11,7 @@ mod verdict;
 mod watch;
 
 pub use clock_fit::{ClockFit, LowerHull};
+pub use lag::LagWatch;
 pub use numbering::{Admission, Numbering, Origin};
 pub use phase::{Pair, Phase, pairs, quantile};
 pub use span::{Reference, Span};

@@ -44,10 +44,13 @@ pub enum Change {
 /// much (usb-protocol.md 9.4 allows 110).
 const LEAST_US: f64 = 30.0;
 
-/// What moves by more than this from one trigger to the next, in microseconds, was moved: by the
+/// What moves by more than this from one pair to the next, in microseconds, was moved: by the
 /// device, which knows no exposure times closer than 750 us (usb-protocol.md 6.8), of which the
-/// middle moves by half. Running free at 400 ppm moves 13 us in a trigger.
-const MOVED_US: f64 = 180.0;
+/// middle moves by half. Running free moves 13 us in a trigger at 400 ppm, and 111 where the master
+/// runs at 30.1 Hz.
+fn moved_us(last: &Pair, next: &Pair) -> f64 {
+    90.0 + 90.0 * (next.trigger - last.trigger) as f64
+}
 
 /// Standard errors that chance may make of a device in step. At 30 checks a second it reaches six
 /// once in a year.
@@ -97,7 +100,7 @@ impl Watch {
     pub fn pair(&mut self, pair: Pair) -> Option<Change> {
         if let Some(last) = self.newest.back()
             && !self.out
-            && (pair.apart_us - last.apart_us).abs() > MOVED_US
+            && (pair.apart_us - last.apart_us).abs() > moved_us(last, &pair)
         {
             // What it was before tells nothing of what comes.
             self.newest.clear();

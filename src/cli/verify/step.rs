@@ -1,5 +1,5 @@
-//! Whether the rig was in step: numbers, phases, clocks and verdicts once more, from the times in the
-//! files, held against what `triggers.csv` and `take.toml` say.
+//! Whether the rig was in step: numbers, phases, clocks and verdicts once more, from the times in
+//! the files, held against what `triggers.csv` and `take.toml` say.
 
 use super::FileVerified;
 use crate::record::{UNNOTED, file_stem};
@@ -89,8 +89,8 @@ fn timed<'a>(
     Some(timed)
 }
 
-/// The time for each trigger of a track: the first frame is where `triggers.csv` has its time, every
-/// other is numbered by its distance.
+/// The time for each trigger of a track: the first frame is where `triggers.csv` has its time,
+/// every other is numbered by its distance.
 fn numbered(
     timed: &Timed<'_>,
     track: TrackName,

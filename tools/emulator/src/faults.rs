@@ -33,12 +33,17 @@ pub struct Faults {
     pub unplugged_s: Option<f64>,
     /// When it is put back.
     pub replugged_s: Option<f64>,
-    /// Whether the cable in sync-in is there and carries nothing: a wire is broken.
-    pub broken_cable: bool,
+    /// When a wire of the cable in sync-in breaks: the jack still tells of a cable, which carries
+    /// nothing.
+    pub broken_s: Option<f64>,
     /// When the device vanishes from the bus.
     pub gone_s: Option<f64>,
     /// When it is there again, as if just plugged in.
     pub back_s: Option<f64>,
+    /// When its clock jumps ahead.
+    pub clock_jumps_s: Option<f64>,
+    /// By how much it then jumps.
+    pub clock_jump_ms: u64,
     /// For how long its clock has run when host time begins; 4294.9 s are near the end of 32 bits
     /// of microseconds.
     pub uptime_s: f64,
@@ -59,9 +64,11 @@ impl Default for Faults {
             stall_ms: 0,
             unplugged_s: None,
             replugged_s: None,
-            broken_cable: false,
+            broken_s: None,
             gone_s: None,
             back_s: None,
+            clock_jumps_s: None,
+            clock_jump_ms: 0,
             uptime_s: 7200.0,
         }
     }
@@ -180,6 +187,18 @@ impl Faults {
             110 => Some(219_566),
             _ => None,
         }
+    }
+
+    /// The host times between which no pulse arrives.
+    pub(crate) fn without_pulses_ns(&self) -> Option<(u64, u64)> {
+        let broken = self.broken_s.map(|broken_s| (ns(broken_s), u64::MAX));
+        broken.or(self.unplugged_ns())
+    }
+
+    /// Host time at which its clock jumps ahead, and by how many ticks.
+    pub(crate) fn clock_jump(&self) -> Option<(u64, i64)> {
+        let ticks = self.clock_jump_ms.saturating_mul(90);
+        Some((ns(self.clock_jumps_s?), i64::try_from(ticks).unwrap_or(i64::MAX)))
     }
 
     /// Whether the device is off the bus at `now_ns`.

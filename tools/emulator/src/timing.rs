@@ -12,6 +12,8 @@ pub struct DeviceClock {
     drift_ppm: f64,
     since_ns: u64,
     base_ticks: i64,
+    /// From this host time on it shows so many ticks more.
+    jump: Option<(u64, i64)>,
 }
 
 impl DeviceClock {
@@ -24,6 +26,7 @@ impl DeviceClock {
             drift_ppm: faults.clock_drift_ppm_per_min / 60.0,
             since_ns: 0,
             base_ticks: (faults.uptime_s * 90_000.0) as i64,
+            jump: faults.clock_jump(),
         }
     }
 
@@ -39,7 +42,9 @@ impl DeviceClock {
         let counted_ns = self.counts(at_ns.saturating_sub(self.since_ns) as f64);
         // What a float makes of a whole tick is a whole tick.
         let ticks = (counted_ns * 9.0 / 100_000.0 + 1e-6).floor() as i64;
-        self.base_ticks.saturating_add(ticks).max(0) as u64
+        let jumped = self.jump.filter(|(from_ns, _)| at_ns >= *from_ns);
+        let jumped = jumped.map_or(0, |(_, ticks)| ticks);
+        self.base_ticks.saturating_add(ticks).saturating_add(jumped).max(0) as u64
     }
 
     /// Nanoseconds by its own count while `elapsed_ns` pass.

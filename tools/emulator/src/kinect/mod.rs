@@ -353,7 +353,7 @@ impl Kinect {
         self.reset_ns = Some(pulses.start_ns);
     }
 
-    /// Whether the cable in sync-in is there, and plugged in at `at_ns`.
+    /// Whether a cable is in sync-in at `at_ns`.
     fn has_cable(&self, at_ns: u64) -> bool {
         let out = self.setup.faults.unplugged_ns();
         self.setup.sync_in.is_some()
@@ -366,20 +366,25 @@ impl Kinect {
         if self.sync.role != Role::Subordinate {
             return color.map(Trigger::new);
         }
-        let cable = self.setup.sync_in.as_ref().filter(|_| !self.setup.faults.broken_cable)?;
-        let pulses = cable.pulses()?;
+        let pulses = self.setup.sync_in.as_ref()?.pulses()?;
         let begun_ns = [color, self.depth.streaming].iter().flatten().map(|own| own.start_ns).min();
         // Pulses that ended before anything of ours began belong to a take of before.
         if pulses.stop_ns.is_some_and(|stop_ns| Some(stop_ns) < begun_ns) {
             return None;
         }
-        // Who comes late, or has no cable, does not see the pulses begin: its clock goes on.
+        let without = self.setup.faults.without_pulses_ns();
+        let from_the_start =
+            |(from_ns, until_ns): (u64, u64)| (from_ns..until_ns).contains(&pulses.start_ns);
+        if without.is_some_and(from_the_start) {
+            return None;
+        }
+        // Who comes late does not see the pulses begin: its clock goes on.
         let sees = begun_ns.is_some_and(|begun_ns| begun_ns <= pulses.start_ns);
-        if sees && self.has_cable(pulses.start_ns) && self.reset_ns != Some(pulses.start_ns) {
+        if sees && self.reset_ns != Some(pulses.start_ns) {
             self.reset_clocks(&pulses);
         }
-        Some(match self.setup.faults.unplugged_ns() {
-            Some(out) => Trigger::interrupted(pulses, out, self.clock, &self.setup.faults),
+        Some(match without {
+            Some(without) => Trigger::interrupted(pulses, without, self.clock, &self.setup.faults),
             None => Trigger::new(pulses),
         })
     }
