@@ -43,6 +43,8 @@ fn place(file: &[u8], bytes: &[u8]) -> usize {
 fn changed_take(change: impl FnOnce(String) -> String) -> tempfile::TempDir {
     let folder = tempfile::tempdir().expect("a folder");
     fs::write(folder.path().join(format!("{SERIAL}.mkv")), recording()).expect("a file");
+    let triggers = folder.path().join("triggers.csv");
+    fs::copy(take().join("triggers.csv"), triggers).expect("triggers.csv");
     let toml = fs::read_to_string(take().join("take.toml")).expect("take.toml");
     fs::write(folder.path().join("take.toml"), change(toml)).expect("a file");
     folder
