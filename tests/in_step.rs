@@ -230,7 +230,64 @@ fn verify_works_the_evidence_out_again_and_believes_no_edit() {
     let moved = us + 1;
     refused("triggers.csv", &format!(",{us},"), &format!(",{moved},"), &format!("{moved} us"));
     refused("triggers.csv", &format!("\n{place},"), "\n7,", "line 32");
+    for (from, to) in [
+        ("\np99_us = ", "\np99_us = 9"),
+        ("\npairs = ", "\npairs = 1"),
+        ("\nrate_hz = ", "\nrate_hz = 1"),
+        ("\noffset_us = ", "\noffset_us = 1"),
+        ("frames are missing", "frames are there"),
+        ("asked_us = 160", "asked_us = 161"),
+    ] {
+        refused("take.toml", from, to, "take.toml");
+    }
     fs::remove_file(recorded.folder.join("triggers.csv")).expect("it is there");
     let verified = genlock_exits(1, &["verify", folder]);
     assert!(String::from_utf8_lossy(&verified.stdout).contains("triggers.csv"));
+}
+
+/// The stamps of a camera that runs free from before the take lie on a line of their own; that its
+/// clock is another than they say is seen by when they arrive.
+#[test]
+fn a_wire_that_broke_before_the_take_fails_the_verdict() {
+    let broken = "[device.faults]\nclock_ppm = 300\nbroken_s = 1.2\n";
+    let recorded = record(2, broken, &["-l", "8"], 3);
+    assert_eq!(recorded.take.verdict, Some(Verdict::Fail));
+    let [master, subordinate] = &recorded.take.devices[..] else {
+        panic!("two devices");
+    };
+    assert_eq!((master.verdict, subordinate.verdict), (Some(Verdict::Pass), Some(Verdict::Fail)));
+    genlock_exits(3, &["verify", recorded.folder.to_str().expect("a plain path")]);
+}
+
+#[test]
+fn a_warm_up_without_the_imu_costs_no_frame() {
+    let options = ["--imu", "off", "--set", "warm_up=3s", "--frames", "30"];
+    let recorded = record(2, "", &options, 0);
+    assert!(recorded.take.devices.iter().all(|device| device.frames["color"] == 30));
+}
+
+#[test]
+fn a_subordinate_without_color_records_with_its_imu() {
+    let depth_alone = "color_mode = \"OFF\"\n";
+    let (keep, path) = rig(2, "");
+    let text = fs::read_to_string(&path).expect("the rig");
+    let text = text.replace("depth_delay_us = 160 ", "depth_delay_us = 0 ");
+    fs::write(&path, text + depth_alone).expect("a file");
+    let take = keep.path().join("take");
+    let words = ["record", "--rig", path.to_str().expect("plain"), "--frames", "30"];
+    genlock_exits(0, &[&words[..], &[take.to_str().expect("plain")]].concat());
+    genlock_exits(0, &["verify", take.to_str().expect("plain")]);
+}
+
+#[test]
+fn a_device_that_leaves_a_counted_take_leaves_evidence_that_agrees() {
+    let gone = "[device.faults]\ngone_s = 2.2\n";
+    let recorded = record(2, gone, &["-l", "5"], 1);
+    let counts: Vec<_> = recorded.take.devices.iter().map(|d| d.trigger_count).collect();
+    assert_eq!(counts[0], counts[1]);
+    assert_eq!(recorded.triggers.rows.len() as u64, counts[0]);
+    let failed = genlock_exits(1, &["verify", recorded.folder.to_str().expect("a plain path")]);
+    let told = String::from_utf8_lossy(&failed.stdout).into_owned();
+    assert!(told.contains("the take failed") && told.contains("left the bus"), "{told}");
+    assert!(!told.contains("take.toml says") && !told.contains("triggers.csv"), "{told}");
 }

@@ -192,6 +192,15 @@ pub struct Device {
     pub losses: Vec<Loss>,
 }
 
+impl Device {
+    /// Whether it has a frame that answers the master's pulse for every trigger.
+    #[must_use]
+    pub fn is_whole(&self) -> bool {
+        let in_step = self.alarms.is_empty() && self.verdict != Some(Verdict::Fail);
+        self.losses.is_empty() && in_step
+    }
+}
+
 /// A delay as it was asked for and as the device keeps it, in whole ticks of its 90 kHz clock.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Delay {

@@ -314,11 +314,13 @@ impl Device {
         self.check_jacks(config.role)?;
         let calibration = self.cameras()?;
         self.color.write(SET_SYS_CFG, &sync_config(config))?;
-        // Starting color resets the clocks of all streams; depth alone keeps the old time.
+        // Starting color resets the clocks of all streams, a subordinate's when the master starts;
+        // depth alone keeps the old time.
         let started_ns = outputs.clock.now_ns();
-        let guard = |seen: &Arc<AtomicBool>| match config.color {
-            Some(_) => StaleGuard::since(started_ns, Arc::clone(seen)),
-            None => StaleGuard::open(),
+        let is_reset = config.color.is_some() || config.role == Role::Subordinate;
+        let guard = |seen: &Arc<AtomicBool>| match is_reset {
+            true => StaleGuard::since(started_ns, Arc::clone(seen)),
+            false => StaleGuard::open(),
         };
         let mut stages: Vec<Box<dyn Stage>> = Vec::new();
         let exit = |output: &Sender<Frame>| Exit {

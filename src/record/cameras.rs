@@ -182,6 +182,21 @@ impl Cameras {
         Ok(true)
     }
 
+    /// Triggers whose frames are held at most while the take has not begun: two thirds of a second,
+    /// less than half of what the pools hold.
+    #[must_use]
+    pub fn held_max(&self) -> u64 {
+        (self.fps * 2 / 3).max(3)
+    }
+
+    /// Depth counts by color, which comes first: its own first frame may be far from the reset.
+    pub fn depth_counts_by_color(&mut self) {
+        let pulse = self.color.as_ref().and_then(Camera::pulse);
+        if let (Some(pulse), Some(depth)) = (pulse, &mut self.depth) {
+            depth.numbering.begin_at(pulse);
+        }
+    }
+
     /// The latest trigger that anything was delivered of, once every camera, and the IMU, has
     /// delivered. The IMU's clock follows a reset late (usb-protocol.md 7.4): a take that began
     /// before would lack its samples.

@@ -23,7 +23,10 @@ pub fn triggers(recorded: &[Recorded]) -> Triggers {
     for (one, report) in with_report {
         let count = usize::try_from(report.trigger_count).unwrap_or(0);
         table.first = report.first_trigger;
-        table.rows.resize_with(count, Vec::new);
+        if table.rows.len() < count {
+            let width = table.columns.len();
+            table.rows.resize_with(count, || vec![Cell::Lost(NOTHING.to_owned()); width]);
+        }
         let stem = file_stem(one.device.serial());
         for track in Cameras::new(&one.config).image_tracks() {
             let name = track.to_string().to_lowercase();
@@ -74,6 +77,7 @@ pub fn standings(recorded: &[Recorded]) -> Vec<Option<Standing>> {
             arrived_us: &one.evidence.arrived,
             master: master.map(|master| Master {
                 stamps_us: master.evidence.of(TrackName::Color),
+                arrived_us: &master.evidence.arrived,
                 delay_us: delay_us(&one.config),
                 other_firmware: master.device.firmware().color != one.device.firmware().color,
             }),

@@ -6,8 +6,9 @@
 use crate::error::Result;
 use crate::frame::TrackName;
 use crate::lane::{Received, Receiver, Sender};
+use crate::record::ledger::Missing;
 use crate::stage::{Stage, Step};
-use crate::sync::{Change, LagWatch, OUT_OF_STEP, Pair, Span, Watch};
+use crate::sync::{Change, ClockLine, LagWatch, OUT_OF_STEP, Pair, Span, Watch};
 use genlock_formats::k4a::Rate;
 use genlock_formats::take::Alarm;
 use std::sync::Arc;
@@ -71,6 +72,19 @@ impl Evidence {
         }
     }
 
+    /// Frames that came and are not in the file, as a failing disk leaves them out, are none.
+    pub fn leave_out(&mut self, first: u64, missing: &[Missing]) {
+        for missing in missing {
+            let Some(times) = self.of_mut(missing.track) else { continue };
+            for trigger in missing.triggers.clone() {
+                let place = trigger.checked_sub(first).and_then(|at| usize::try_from(at).ok());
+                if let Some(time) = place.and_then(|place| times.get_mut(place)) {
+                    *time = 0;
+                }
+            }
+        }
+    }
+
     fn of_mut(&mut self, track: TrackName) -> Option<&mut Vec<u64>> {
         match track {
             TrackName::Color => Some(&mut self.color),
@@ -102,15 +116,27 @@ struct Device {
     evidence: Evidence,
     watch: Watch,
     lag: LagWatch,
-    /// The next trigger to pair with the master's, from the take's first on.
-    next_pair: usize,
-    /// The latest trigger seen.
+    /// The newest leading frames, as trigger and stamp, each where its trigger falls. Those of before
+    /// the take count too: the longer a line is known, the sooner who leaves it is seen.
+    ring: Vec<(u64, u64)>,
+    /// The latest leading trigger.
     latest: u64,
+    /// The next trigger to pair with the master's.
+    next_pair: u64,
+    /// When its clock is next held against the master's by arrival.
+    next_check: u64,
     /// The latest trigger when its cable was last in.
     plugged_until: u64,
     free_since: Option<u64>,
     unplugged_since: Option<u64>,
+    jumped_since: Option<(u64, u64)>,
 }
+
+/// Seconds of a take before clocks are compared by arrival.
+const KNOWN_S: u64 = 3;
+
+/// Leading frames that are remembered: several seconds of them.
+const RING: usize = 256;
 
 /// Notes that wait at most: several seconds of a rig of eight.
 pub const NOTES_MAX: usize = 8192;
@@ -152,11 +178,14 @@ impl Monitor {
                 lag: LagWatch::new(about.rate.fps()),
                 about,
                 evidence,
-                next_pair: 0,
+                ring: vec![(u64::MAX, 0); RING],
                 latest: 0,
+                next_pair: 0,
+                next_check: 0,
                 plugged_until: 0,
                 free_since: None,
                 unplugged_since: None,
+                jumped_since: None,
             }
         };
         let devices = devices.into_iter().map(device).collect();
@@ -165,18 +194,26 @@ impl Monitor {
 
     fn hear(&mut self, note: Note) {
         match note {
-            Note::Frame { device, track, trigger, stamp_us, arrived_ns } => {
-                let Some(first) = self.span.first() else { return };
-                let Some(device) = self.devices.get_mut(device) else { return };
+            Note::Frame { device: place, track, trigger, stamp_us, arrived_ns } => {
+                let first = self.span.first();
+                let Some(device) = self.devices.get_mut(place) else { return };
                 let arrived_us = arrived_ns / 1000;
-                device.take(track, trigger, first, stamp_us, arrived_us);
-                if device.about.leading == track
-                    && let Some(by_us) = device.lag.frame(stamp_us, arrived_us)
-                {
+                if let Some(first) = first {
+                    device.keep(track, trigger, first, stamp_us, arrived_us);
+                }
+                // Frames that were held come twice.
+                if track != device.about.leading || trigger <= device.latest {
+                    return;
+                }
+                device.remember(trigger, stamp_us);
+                if let Some(by_us) = device.lag.frame(stamp_us, arrived_us) {
                     let ms = (by_us + 500) / 1000;
-                    device.raise(trigger, trigger, &format!("its clock jumped ahead by {ms} ms"));
+                    device.jumped_since = device.jumped_since.or(Some((trigger, ms)));
                     let serial = &device.about.serial;
-                    let text = format!("{serial}: its clock jumped ahead by {ms} ms at {trigger}");
+                    let text = format!(
+                        "{serial}: its clock jumped ahead by {ms} ms at trigger {trigger}; its \
+                         triggers are not the master's from there on"
+                    );
                     self.alarm(text);
                 }
                 self.pair_up();
@@ -187,39 +224,80 @@ impl Monitor {
 
     /// Compares what has come of the subordinates with what has come of the master.
     fn pair_up(&mut self) {
-        let Some(master) = self.master else { return };
-        let first = self.span.first().unwrap_or(0);
-        let mut stamps = std::mem::take(&mut self.devices[master].evidence.color);
-        for place in 0..self.devices.len() {
-            while let Some(change) = self.devices[place].next_change(first, &stamps) {
-                let device = &mut self.devices[place];
-                match change {
-                    Change::Left(trigger) => {
-                        device.free_since = Some(trigger);
-                        let text = format!(
-                            "{}: {OUT_OF_STEP} from trigger {trigger} on; check its sync cable",
-                            device.about.serial
-                        );
-                        self.alarm(text);
-                    }
-                    Change::Moved(_) => device.evidence.moves += 1,
-                    Change::Returned(trigger) => {
-                        let since = device.free_since.take().unwrap_or(first);
-                        device.raise(since, trigger.saturating_sub(1), OUT_OF_STEP);
-                        let text = format!(
-                            "{}: in step again from trigger {trigger} on",
-                            device.about.serial
-                        );
-                        self.alarm(text);
-                    }
-                }
+        let Some(place) = self.master else { return };
+        // Taken out, so that the others can be changed while it is read.
+        let ring = std::mem::take(&mut self.devices[place].ring);
+        let latest = self.devices[place].latest;
+        for device in 0..self.devices.len() {
+            while let Some(change) = self.devices[device].next_change(&ring, latest) {
+                self.tell_change(device, change);
             }
         }
-        std::mem::swap(&mut self.devices[master].evidence.color, &mut stamps);
+        self.devices[place].ring = ring;
+        for device in 0..self.devices.len() {
+            self.check_clock(device, place);
+        }
+    }
+
+    fn tell_change(&mut self, device: usize, change: Change) {
+        let first = self.span.first();
+        let device = &mut self.devices[device];
+        let serial = &device.about.serial;
+        let text = match change {
+            Change::Moved(_) => {
+                device.evidence.moves += u64::from(first.is_some());
+                return;
+            }
+            Change::Left(trigger) => {
+                let text = format!(
+                    "{serial}: {OUT_OF_STEP} from trigger {trigger} on; check its sync cable"
+                );
+                device.free_since = Some(trigger);
+                text
+            }
+            Change::Returned(trigger) => {
+                let text = format!("{serial}: in step again from trigger {trigger} on");
+                let since = device.free_since.take().unwrap_or(trigger);
+                device.raise(since, trigger.saturating_sub(1), first, OUT_OF_STEP);
+                text
+            }
+        };
+        self.alarm(text);
+    }
+
+    /// Holds a subordinate's clock against the master's by when frames arrive: who runs free from
+    /// the start leaves no line of stamps.
+    fn check_clock(&mut self, place: usize, master: usize) {
+        let (device, first) = (&self.devices[place], self.span.first());
+        let (Some(first), Some(drift_ppm)) = (first, device.watch.drift_ppm()) else { return };
+        let told = device.free_since.is_some() || device.jumped_since.is_some();
+        let known = device.latest.saturating_sub(first);
+        let long = known >= KNOWN_S * u64::from(device.about.rate.fps());
+        if device.latest < device.next_check || told || !long || device.about.delay_us.is_none() {
+            return;
+        }
+        let line = |device: &Device| {
+            let stamps = device.evidence.of(device.about.leading);
+            ClockLine::of(stamps, &device.evidence.arrived)
+        };
+        let both = line(device).zip(line(&self.devices[master]));
+        let free = both.is_some_and(|(ours, theirs)| ours.runs_free_of(&theirs, drift_ppm));
+        let device = &mut self.devices[place];
+        // The longer the take, the rarer: a look reads all of it.
+        device.next_check = device.latest + known / 8 + u64::from(device.about.rate.fps());
+        if free {
+            device.watch.leave();
+            device.free_since = Some(first);
+            let serial = &device.about.serial;
+            let text = format!(
+                "{serial}: {OUT_OF_STEP}: its frames come by its own clock; check its sync cable"
+            );
+            self.alarm(text);
+        }
     }
 
     fn look_at_cable(&mut self, device: usize, plugged: bool) {
-        let first = self.span.first().unwrap_or(0);
+        let first = self.span.first();
         let Some(device) = self.devices.get_mut(device) else { return };
         let text = match (device.unplugged_since, plugged) {
             (None, true) => {
@@ -233,7 +311,7 @@ impl Monitor {
             }
             (Some(since), true) => {
                 device.unplugged_since = None;
-                device.raise(since.max(first), device.latest, UNPLUGGED);
+                device.raise(since, device.latest, first, UNPLUGGED);
                 format!("{}: its sync cable is in again", device.about.serial)
             }
         };
@@ -250,13 +328,16 @@ impl Monitor {
         let end = self.span.end().unwrap_or(first).max(first);
         let count = usize::try_from(end - first).unwrap_or(0);
         let finished = |device: &mut Device| {
+            let jumped = device.jumped_since.take();
+            let words = jumped.map(|(_, ms)| format!("its clock had jumped ahead by {ms} ms"));
             let open = [
                 (device.free_since.take(), OUT_OF_STEP),
                 (device.unplugged_since.take(), UNPLUGGED),
+                (jumped.map(|(since, _)| since), words.as_deref().unwrap_or_default()),
             ];
             for (since, what) in open {
                 if let Some(since) = since.filter(|since| *since < end) {
-                    device.raise(since.max(first), end - 1, what);
+                    device.raise(since, end - 1, Some(first), what);
                 }
             }
             let mut evidence = std::mem::take(&mut device.evidence);
@@ -275,7 +356,8 @@ impl Monitor {
 }
 
 impl Device {
-    fn take(&mut self, track: TrackName, trigger: u64, first: u64, stamp_us: u64, arrived_us: u64) {
+    /// Keeps what came as evidence.
+    fn keep(&mut self, track: TrackName, trigger: u64, first: u64, stamp_us: u64, arrived_us: u64) {
         let place = trigger.checked_sub(first).and_then(|place| usize::try_from(place).ok());
         let Some(at) = place else { return };
         if let Some(times) = self.evidence.of_mut(track) {
@@ -285,40 +367,52 @@ impl Device {
             // The host's clock begins with the program; 0 stands for no frame.
             put(&mut self.evidence.arrived, at, arrived_us.max(1));
         }
-        self.latest = self.latest.max(trigger);
+    }
+
+    fn remember(&mut self, trigger: u64, stamp_us: u64) {
+        self.ring[slot(trigger)] = (trigger, stamp_us);
+        if self.latest == 0 {
+            self.next_pair = trigger;
+        }
+        self.latest = trigger;
     }
 
     /// Follows the pairs that are complete; gives the first change that they show.
-    fn next_change(&mut self, first: u64, master: &[u64]) -> Option<Change> {
+    fn next_change(&mut self, master: &[(u64, u64)], latest: u64) -> Option<Change> {
         let delay_us = self.about.delay_us?;
-        loop {
-            let at = self.next_pair;
-            let ours = self.evidence.of(self.about.leading);
-            let both = (master.get(at).copied(), ours.get(at).copied());
-            let (Some(master_us), Some(our_us)) = both else { return None };
-            // A 0 within what has come is no frame, as long as later ones are there.
-            let last = at + 1 == master.len() || at + 1 == ours.len();
-            if (master_us == 0 || our_us == 0) && last {
-                return None;
-            }
+        let until = latest.min(self.latest);
+        // What the rings have forgotten cannot be paired any more.
+        let oldest = latest.max(self.latest).saturating_sub(RING as u64 - 1);
+        self.next_pair = self.next_pair.max(oldest);
+        while self.next_pair <= until {
+            let trigger = self.next_pair;
             self.next_pair += 1;
-            if master_us == 0 || our_us == 0 {
+            let (of_master, ours) = (master[slot(trigger)], self.ring[slot(trigger)]);
+            if of_master.0 != trigger || ours.0 != trigger {
                 continue;
             }
-            let apart = i128::from(our_us) - i128::from(master_us);
-            let trigger = first.saturating_add(at as u64);
-            let pair = Pair { trigger, master_us, apart_us: apart as f64 - delay_us };
+            let apart = i128::from(ours.1) - i128::from(of_master.1);
+            let apart_us = apart as f64 - delay_us;
+            let pair = Pair { trigger, master_us: of_master.1, apart_us };
             if let Some(change) = self.watch.pair(pair) {
                 return Some(change);
             }
         }
+        None
     }
 
-    fn raise(&mut self, first_trigger: u64, last_trigger: u64, what: &str) {
-        let what = what.to_owned();
-        let last_trigger = last_trigger.max(first_trigger);
+    /// Notes an alarm for the triggers of it that are the take's; `first` is the take's first, once
+    /// it is known.
+    fn raise(&mut self, since: u64, until: u64, first: Option<u64>, what: &str) {
+        let Some(first) = first.filter(|first| *first <= until) else { return };
+        let (first_trigger, what) = (since.max(first), what.to_owned());
+        let last_trigger = until.max(first_trigger);
         self.evidence.alarms.push(Alarm { first_trigger, last_trigger, what });
     }
+}
+
+fn slot(trigger: u64) -> usize {
+    (trigger % RING as u64) as usize
 }
 
 /// Puts a time at a place, which may be beyond what is there.

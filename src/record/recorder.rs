@@ -100,8 +100,9 @@ struct Rolling {
 /// IMU samples are 600 us apart (usb-protocol.md 7.1): so long a pause is a lost packet.
 const IMU_GAP_US: u64 = 3000;
 
-/// Frames held while the take has not begun: a second of every track with its IMU packets. Older
-/// ones are let go, and the take begins later.
+/// Room for the frames that are held while the take has not begun: two thirds of a second of every
+/// track with its IMU packets. Older ones are let go, so that the pools never run dry, and the take
+/// begins later.
 const HELD_MAX: usize = 288;
 
 impl Recorder {
@@ -172,7 +173,11 @@ impl Recorder {
         let leads = matches!(self.part, Part::Leads { .. });
         let leads_unmeasured = leads && self.span.reference().is_none();
         let latest = self.cameras.latest_of_all();
-        if let Some(latest) = latest.filter(|_| *counts_by_master && !leads_unmeasured) {
+        if latest.is_some() && *counts_by_master && !leads_unmeasured {
+            if !matches!(self.part, Part::Follows { .. }) {
+                self.cameras.depth_counts_by_color();
+            }
+            let latest = self.cameras.latest_of_all().unwrap_or(0);
             *ready = true;
             held.clear();
             // What was lost before the take is none of its losses.
@@ -204,14 +209,17 @@ impl Recorder {
     fn hold(&mut self, frame: Frame) -> Result<()> {
         let trigger = self.cameras.nearest(frame.track, frame.stamp_us);
         self.span.saw(trigger);
+        self.note(&frame, trigger);
+        let oldest = trigger.saturating_sub(self.cameras.held_max());
         let Phase::Gathering { held, .. } = &mut self.phase else {
             return Ok(());
         };
-        if held.len() == HELD_MAX
-            && let Some(oldest) = held.front()
-        {
-            let lets_go = self.cameras.nearest(oldest.track, oldest.stamp_us);
-            if !self.span.raise(lets_go + 1) {
+        while let Some(front) = held.front() {
+            let of_front = self.cameras.nearest(front.track, front.stamp_us);
+            if of_front >= oldest && held.len() < HELD_MAX {
+                break;
+            }
+            if !self.span.raise(of_front + 1) {
                 // The take has just begun, and with what is held.
                 self.begin_if_decided()?;
                 return self.roll(frame, trigger);
@@ -220,6 +228,16 @@ impl Recorder {
         }
         held.push_back(frame);
         Ok(())
+    }
+
+    /// Tells the monitor of an image. A full lane costs the take this piece of evidence, and no
+    /// frame.
+    fn note(&self, frame: &Frame, trigger: u64) {
+        if frame.track != TrackName::Imu {
+            let &Frame { track, stamp_us, arrived_ns, .. } = frame;
+            let device = self.place;
+            let _ = self.notes.send(Note::Frame { device, track, trigger, stamp_us, arrived_ns });
+        }
     }
 
     fn begin_if_decided(&mut self) -> Result<()> {
@@ -231,10 +249,20 @@ impl Recorder {
         };
         let held = std::mem::take(held);
         let start_us = self.cameras.start_of(first);
+        let mut ledger = Ledger::new(self.cameras.image_tracks(), first);
+        // Of what was lost in between, only what is known to belong to the take counts.
+        while let Received::Value(loss) = self.losses.receive(Duration::ZERO) {
+            match place_of(&self.cameras, &loss) {
+                place @ (Place::At(trigger) | Place::Near(trigger)) if trigger >= first => {
+                    ledger.report(loss.track, place, loss.cause);
+                }
+                _ => {}
+            }
+        }
         self.phase = Phase::Rolling(Rolling {
             first,
             window: Window::new(self.tracks.iter().copied(), start_us),
-            ledger: Ledger::new(self.cameras.image_tracks(), first),
+            ledger,
             open: self.tracks.clone(),
             imu_us: None,
             imu_written_us: None,
@@ -263,22 +291,32 @@ impl Recorder {
             let track = frame.track;
             if track == TrackName::Imu {
                 rolling.follow_imu(&self.cameras, &frame);
-            } else {
-                let (device, stamp_us) = (self.place, frame.stamp_us);
-                let arrived_ns = frame.arrived_ns;
-                // A full lane costs the take this piece of evidence, and no frame.
-                let _ =
-                    self.notes.send(Note::Frame { device, track, trigger, stamp_us, arrived_ns });
             }
-            if let Err(late) = rolling.window.push(frame) {
-                rolling.ledger.lost(late.track, trigger, Cause::Late);
+            if rolling.window.is_late(&frame) {
+                rolling.ledger.lost(track, trigger, Cause::Late);
+            } else {
+                self.note(&frame, trigger);
+                let Phase::Rolling(rolling) = &mut self.phase else { return Ok(()) };
+                rolling.window.push(frame);
             }
             if end.is_some_and(|end| trigger + 1 >= end) && track != TrackName::Imu {
-                rolling.end_track(track);
+                self.end_track(track);
             }
         }
-        self.counters.set_losses(rolling.ledger.count());
+        self.count_losses();
         self.write_ready()
+    }
+
+    fn end_track(&mut self, track: TrackName) {
+        if let Phase::Rolling(rolling) = &mut self.phase {
+            rolling.end_track(track);
+        }
+    }
+
+    fn count_losses(&self) {
+        if let Phase::Rolling(rolling) = &self.phase {
+            self.counters.set_losses(rolling.ledger.count());
+        }
     }
 
     fn lose(&mut self, frame: &Frame, cause: Cause) {
@@ -330,9 +368,7 @@ impl Recorder {
     fn finish(&mut self) -> Result<Step> {
         self.hear_losses();
         for track in self.tracks.clone() {
-            if let Phase::Rolling(rolling) = &mut self.phase {
-                rolling.end_track(track);
-            }
+            self.end_track(track);
         }
         self.write_ready()?;
         self.close(Cause::NotSent)?;
@@ -360,7 +396,7 @@ impl Recorder {
     fn close(&mut self, otherwise: Cause) -> Result<()> {
         let Phase::Rolling(mut rolling) = std::mem::replace(&mut self.phase, Phase::Finished)
         else {
-            return Err(self.failed("the take ended before every camera had sent a frame"));
+            return Err(self.failed("the take ended before it began"));
         };
         let end = self.span.end().unwrap_or(rolling.first);
         if end <= rolling.first {
@@ -394,9 +430,11 @@ impl Recorder {
         match self.frames.receive(wait) {
             Received::Value(frame) => self.admit(frame).map(|()| Step::Worked),
             Received::Nothing => self.begin_if_decided().map(|()| Step::Idle),
-            // The sources are gone, and whoever ended them says where the take ends.
-            Received::Closed if self.span.end().is_some() => self.finish(),
-            Received::Closed => Ok(Step::Idle),
+            Received::Closed => {
+                // Sources that go before the end take the take with them.
+                self.span.close();
+                self.finish()
+            }
         }
     }
 

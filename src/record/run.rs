@@ -107,10 +107,18 @@ pub fn run_opened(
     let of_stages = threads.join_all();
     let failure = failure.or(of_stages);
     let (recorded, stopped) = take.finish();
-    let failure = failure.or(stopped.err());
+    let failure = failure.or(stopped.err()).or_else(|| nothing_of(&recorded));
     let about = About { started, host: host.end(clock), failure: failure.as_ref() };
     let (take, unwritten) = conclude(plan, &about, &recorded, &place);
     Ok(Outcome { take, failure: first_of(failure, unwritten) })
+}
+
+/// A take of which every frame was lost is none.
+fn nothing_of(recorded: &[Recorded]) -> Option<Error> {
+    let nothing = |one: &Recorded| one.report.as_ref().is_none_or(|report| report.bytes == 0);
+    recorded.iter().all(nothing).then(|| {
+        Error::Device("not one frame of the take could be recorded; its losses say why".to_owned())
+    })
 }
 
 /// The host's monotonic clock against UTC, at the beginning of a take.
@@ -149,27 +157,32 @@ fn utc_at_zero_ns(clock: &Clock) -> i128 {
 struct Threads {
     recorders: Vec<JoinHandle<Result<()>>>,
     others: Vec<JoinHandle<Result<()>>>,
-    failure: Option<Error>,
+    /// The first failure of a source.
+    cause: Option<Error>,
+    /// The first failure of a recorder, which may be what came of the other.
+    outcome: Option<Error>,
 }
 
 impl Threads {
-    /// Collects the threads that have ended; the first failure is kept.
-    fn collect(&mut self) {
-        for threads in [&mut self.recorders, &mut self.others] {
-            let ended = threads.extract_if(.., |thread| thread.is_finished());
-            for thread in ended {
+    /// Collects the threads that have ended, or waits for all of them.
+    fn collect(&mut self, wait: bool) {
+        let ended = |threads: &mut Vec<JoinHandle<Result<()>>>, failure: &mut Option<Error>| {
+            for thread in threads.extract_if(.., |thread| wait || thread.is_finished()) {
                 let failed = stage::join(thread).err();
-                self.failure = self.failure.take().or(failed);
+                *failure = failure.take().or(failed);
             }
-        }
+        };
+        ended(&mut self.recorders, &mut self.outcome);
+        ended(&mut self.others, &mut self.cause);
+    }
+
+    fn has_failed(&self) -> bool {
+        self.cause.is_some() || self.outcome.is_some()
     }
 
     fn join_all(&mut self) -> Option<Error> {
-        for thread in self.recorders.drain(..).chain(self.others.drain(..)) {
-            let failed = stage::join(thread).err();
-            self.failure = self.failure.take().or(failed);
-        }
-        self.failure.take()
+        self.collect(true);
+        self.cause.take().or(self.outcome.take())
     }
 }
 
@@ -190,7 +203,7 @@ fn watch_over(
         std::thread::sleep(LOOK);
         let status = take.status(started.elapsed());
         watch(&status);
-        threads.collect();
+        threads.collect(false);
         if looked_at_cables.elapsed() >= LOOK_AT_CABLES {
             take.look_at_cables();
             looked_at_cables = Instant::now();
@@ -202,8 +215,12 @@ fn watch_over(
                 failure = failure.or(take.open_after(since.elapsed()).err());
             }
         }
-        let over = failure.is_some() || threads.failure.is_some() || stop.load(Ordering::Acquire);
-        if over && ending.is_none() {
+        let stopped = stop.load(Ordering::Acquire);
+        if stopped && !take.has_begun() && !threads.has_failed() {
+            let text = "stopped before the take began: nothing was recorded";
+            failure = failure.or(Some(Error::Device(text.to_owned())));
+        }
+        if (failure.is_some() || threads.has_failed() || stopped) && ending.is_none() {
             take.end_soon();
             ending = Some(Instant::now());
         }

@@ -26,8 +26,7 @@ pub(super) fn of(plan: &Plan, about: &About<'_>, recorded: &[Recorded]) -> Take 
     let mut devices: Vec<_> = both.map(|(recorded, standing)| device(recorded, standing)).collect();
     devices.sort_by(|a, b| a.serial.cmp(&b.serial));
     // Frames that answer no pulse of the master are no frames of a trigger.
-    let whole = |device: &Device| device.losses.is_empty() && device.alarms.is_empty();
-    let whole = devices.iter().all(whole);
+    let whole = devices.iter().all(Device::is_whole);
     let &About { started, failure, .. } = about;
     Take {
         format: FORMAT,

@@ -347,6 +347,12 @@ impl Take {
         }
     }
 
+    /// Whether all devices have agreed on the first trigger.
+    #[must_use]
+    pub fn has_begun(&self) -> bool {
+        self.span.first().is_some()
+    }
+
     /// Ends the take soon, at the same trigger for every device.
     pub fn end_soon(&self) {
         self.span.close();
@@ -371,16 +377,16 @@ impl Take {
             Received::Nothing | Received::Closed => Vec::new(),
         };
         let evidence = evidence.into_iter().chain(std::iter::repeat_with(Evidence::default));
-        let recorded = self.members.into_iter().zip(evidence).map(|(member, evidence)| Recorded {
-            report: match member.report.receive(Duration::ZERO) {
+        let recorded = self.members.into_iter().zip(evidence).map(|(member, mut evidence)| {
+            let report = match member.report.receive(Duration::ZERO) {
                 Received::Value(report) => Some(report),
                 Received::Nothing | Received::Closed => None,
-            },
-            device: member.device,
-            name: member.name,
-            config: member.config,
-            controls: member.controls,
-            evidence,
+            };
+            if let Some(report) = &report {
+                evidence.leave_out(report.first_trigger, &report.missing);
+            }
+            let Running { device, name, config, controls, .. } = member;
+            Recorded { device, name, config, controls, report, evidence }
         });
         let mut recorded: Vec<Recorded> = recorded.collect();
         recorded.sort_by(|a, b| a.device.serial().cmp(b.device.serial()));

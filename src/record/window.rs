@@ -43,19 +43,18 @@ impl Window {
         }
     }
 
-    /// Takes a frame in.
-    ///
-    /// # Errors
-    /// Gives it back when its time has been written already: it is too late.
-    pub fn push(&mut self, frame: Frame) -> Result<(), Frame> {
+    /// Whether a frame's time has been written already: it is too late.
+    #[must_use]
+    pub fn is_late(&self, frame: &Frame) -> bool {
+        frame.stamp_us < self.written_us
+    }
+
+    /// Takes in a frame that is not late.
+    pub fn push(&mut self, frame: Frame) {
         self.seen(frame.track, frame.stamp_us);
-        if frame.stamp_us < self.written_us {
-            return Err(frame);
-        }
         self.newest_us = self.newest_us.max(frame.stamp_us);
         let place = self.waiting.partition_point(|other| other.stamp_us <= frame.stamp_us);
         self.waiting.insert(place, frame);
-        Ok(())
     }
 
     /// Nothing of `track` before `until_us` will come any more.
@@ -117,12 +116,12 @@ mod tests {
     #[test]
     fn a_cluster_waits_until_every_track_has_passed_it() {
         let mut window = window();
-        window.push(frame(TrackName::Color, 100)).expect("not late");
-        window.push(frame(TrackName::Color, 33_433)).expect("not late");
+        window.push(frame(TrackName::Color, 100));
+        window.push(frame(TrackName::Color, 33_433));
         assert_eq!(window.next_cluster(64), 0);
-        window.push(frame(TrackName::Depth, 90)).expect("not late");
+        window.push(frame(TrackName::Depth, 90));
         assert_eq!(window.next_cluster(64), 0);
-        window.push(frame(TrackName::Depth, 33_423)).expect("not late");
+        window.push(frame(TrackName::Depth, 33_423));
         assert_eq!(window.next_cluster(64), 2);
         let order: Vec<_> = window.frames().map(|frame| frame.stamp_us).collect();
         assert_eq!(order, [90, 100, 33_423, 33_433]);
@@ -136,13 +135,13 @@ mod tests {
     #[test]
     fn a_silent_track_holds_the_others_for_a_second_and_is_late_after_that() {
         let mut window = window();
-        window.push(frame(TrackName::Color, 100)).expect("not late");
-        window.push(frame(TrackName::Color, 900_000)).expect("not late");
+        window.push(frame(TrackName::Color, 100));
+        window.push(frame(TrackName::Color, 900_000));
         assert_eq!(window.next_cluster(64), 0);
-        window.push(frame(TrackName::Color, 1_050_000)).expect("not late");
+        window.push(frame(TrackName::Color, 1_050_000));
         assert_eq!(window.next_cluster(64), 1);
         window.take(1);
-        assert!(window.push(frame(TrackName::Depth, 99)).is_err());
-        assert!(window.push(frame(TrackName::Depth, 100)).is_ok());
+        assert!(window.is_late(&frame(TrackName::Depth, 99)));
+        assert!(!window.is_late(&frame(TrackName::Depth, 100)));
     }
 }

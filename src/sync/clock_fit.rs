@@ -22,6 +22,8 @@ pub struct ClockFit {
     y: f64,
     /// Host microseconds for each device microsecond.
     pub host_per_device: f64,
+    /// Device microseconds between the two arrivals that the line goes through.
+    span_us: f64,
 }
 
 impl LowerHull {
@@ -51,7 +53,8 @@ impl LowerHull {
         let edge = self.corners.windows(2).find(|edge| edge[1].0 >= middle)?;
         let (a, b) = (edge[0], edge[1]);
         let host_per_device = (b.1 - a.1) / (b.0 - a.0);
-        Some(ClockFit { zero: self.zero?, x: a.0, y: a.1, host_per_device })
+        let span_us = b.0 - a.0;
+        Some(ClockFit { zero: self.zero?, x: a.0, y: a.1, host_per_device, span_us })
     }
 }
 
@@ -70,6 +73,13 @@ impl ClockFit {
     pub fn host_us(&self, device_us: u64) -> f64 {
         let x = apart(device_us, self.zero.0);
         self.zero.1 as f64 + self.y + (x - self.x) * self.host_per_device
+    }
+
+    /// How far off [`ClockFit::ppm`] may be, where those that the line goes through were late as
+    /// the earliest are: `late_us` is what one arrival in twenty is within.
+    #[must_use]
+    pub fn doubt_ppm(&self, late_us: f64) -> f64 {
+        4.0 * late_us / self.span_us * 1e6
     }
 
     /// Error of the device's clock in parts per million of the host's; positive is fast.

@@ -15,5 +15,5 @@ pub use lag::LagWatch;
 pub use numbering::{Admission, Numbering, Origin};
 pub use phase::{Pair, Phase, pairs, quantile};
 pub use span::{Reference, Span};
-pub use verdict::{Master, Series, Standing, judge};
+pub use verdict::{ClockLine, Master, Series, Standing, judge};
 pub use watch::{Change, OUT_OF_STEP, Watch};

@@ -45,6 +45,10 @@ pub struct Phase {
 /// about a part per million in a minute.
 const SEGMENT: usize = 512;
 
+/// What two segments are apart where they meet is a step of the phase from here on; less is what
+/// the noise of stamps and the bend of a warming crystal make of two lines.
+const STEP_US: f64 = 30.0;
+
 impl Phase {
     /// The phase of `pairs`; those within `out_of_step` do not tell how the clocks run. Both clocks
     /// were set to the same time at once, so what lies between them at device time 0 is phase, and
@@ -64,7 +68,12 @@ impl Phase {
             let points = segment.iter().filter(in_step).map(point);
             // Where few are in step, the clocks run on as they did.
             if points.clone().count() > SEGMENT / 4 {
-                line = Line::through(points).unwrap_or(line);
+                let next = Line::through(points).unwrap_or(line);
+                if let (Some(offset_us), Some(first)) = (&mut offset_us, segment.first()) {
+                    let step_us = next.at(first.master_us as f64) - line.at(first.master_us as f64);
+                    *offset_us += if step_us.abs() > STEP_US { step_us } else { 0.0 };
+                }
+                line = next;
             }
             let offset_us = *offset_us.get_or_insert(line.at(0.0));
             let phase = |pair: &Pair| offset_us + pair.apart_us - line.at(pair.master_us as f64);
@@ -123,6 +132,17 @@ mod tests {
         let [median, _, max] = Phase::of(&pairs, &out).expect("enough pairs").summary();
         assert!(median.abs() < 1.0 && (max - 597.0).abs() < 5.0, "{median} {max}");
         assert_eq!(Phase::of(&pairs[..2], &[]), None);
+    }
+
+    #[test]
+    fn a_phase_that_moves_for_good_stays_moved() {
+        let pair = |trigger: u64| {
+            let apart_us = if trigger >= 1034 { 400.0 } else { 0.0 };
+            Pair { trigger, master_us: trigger * 33_333, apart_us }
+        };
+        let pairs: Vec<_> = (10..3000).map(pair).collect();
+        let [median, p99, _] = Phase::of(&pairs, &[]).expect("enough pairs").summary();
+        assert!((median - 400.0).abs() < 2.0 && (p99 - 400.0).abs() < 2.0, "{median} {p99}");
     }
 
     #[test]

@@ -12,8 +12,9 @@ pub struct Span {
     /// The first trigger, and how many parties have not agreed to it yet: one word, so that nobody
     /// moves a beginning that others may have acted upon.
     beginning: AtomicU64,
+    /// The latest trigger seen, and whether the take is to end: one word, so that nobody writes a
+    /// trigger after the end while it is being agreed upon.
     latest: AtomicU64,
-    closed: AtomicU64,
     /// Written once, by the master's recorder, before anybody waits for it: reading takes no lock.
     reference: OnceLock<Reference>,
 }
@@ -32,6 +33,9 @@ pub struct Reference {
 const FIRST_BITS: u32 = 48;
 const FIRST_MAX: u64 = (1 << FIRST_BITS) - 1;
 
+/// Set in the word of the latest trigger when the take is to end.
+const CLOSED: u64 = 1 << 63;
+
 /// Triggers still recorded after a stop: one may be in exposure, one on the wire.
 const STOP_AFTER: u64 = 2;
 
@@ -44,7 +48,6 @@ impl Span {
             count,
             beginning: AtomicU64::new((parties as u64) << FIRST_BITS),
             latest: AtomicU64::new(0),
-            closed: AtomicU64::new(u64::MAX),
             reference: OnceLock::new(),
         }
     }
@@ -89,22 +92,23 @@ impl Span {
         (beginning >> FIRST_BITS == 0).then_some(beginning & FIRST_MAX)
     }
 
-    /// A device has seen a frame of `trigger`.
+    /// A device has seen a frame of `trigger`. Once the take is to end this changes nothing.
     pub fn saw(&self, trigger: u64) {
-        self.latest.fetch_max(trigger, Ordering::AcqRel);
+        let see = |before: u64| (before & CLOSED == 0).then(|| before.max(trigger & !CLOSED));
+        // An end that is agreed upon stays.
+        let _ = self.latest.fetch_update(Ordering::AcqRel, Ordering::Acquire, see);
     }
 
     /// The latest trigger that any device has seen.
     #[must_use]
     pub fn latest(&self) -> u64 {
-        self.latest.load(Ordering::Acquire)
+        self.latest.load(Ordering::Acquire) & !CLOSED
     }
 
     /// Ends the take soon, at the same trigger for all devices: after any that a device can have
     /// written.
     pub fn close(&self) {
-        let end = self.latest().saturating_add(STOP_AFTER);
-        self.closed.fetch_min(end, Ordering::AcqRel);
+        self.latest.fetch_or(CLOSED, Ordering::AcqRel);
     }
 
     /// The trigger after the take's last, once it is known.
@@ -114,7 +118,12 @@ impl Span {
             (Some(count), Some(first)) => first.saturating_add(count),
             _ => u64::MAX,
         };
-        let end = counted.min(self.closed.load(Ordering::Acquire));
+        let latest = self.latest.load(Ordering::Acquire);
+        let closed = match latest & CLOSED {
+            0 => u64::MAX,
+            _ => (latest & !CLOSED).saturating_add(STOP_AFTER),
+        };
+        let end = counted.min(closed);
         (end < u64::MAX).then_some(end)
     }
 }
@@ -136,5 +145,7 @@ mod tests {
         span.saw(7);
         span.close();
         assert_eq!(span.end(), Some(9));
+        span.saw(8);
+        assert_eq!(span.end(), Some(9), "an end that is agreed upon stays");
     }
 }

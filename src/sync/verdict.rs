@@ -1,7 +1,7 @@
 //! What the evidence of a take says of one device.
 
 use crate::sync::phase::quantile;
-use crate::sync::{LowerHull, Pair, Phase, pairs};
+use crate::sync::{ClockFit, LowerHull, Pair, Phase, pairs};
 use genlock_formats::k4a::Rate;
 use genlock_formats::take::{self, Alarm, Verdict};
 use std::ops::Range;
@@ -34,6 +34,8 @@ pub struct Series<'a> {
 pub struct Master<'a> {
     /// Device times of its color frames in microseconds.
     pub stamps_us: &'a [u64],
+    /// When these arrived, in microseconds of the host's monotonic clock; empty where nobody knows.
+    pub arrived_us: &'a [u64],
     /// How much later than these the subordinate's exposures are planned, in microseconds.
     pub delay_us: f64,
     /// Whether it runs another color firmware.
@@ -80,10 +82,11 @@ pub fn judge(device: &Series<'_>) -> Standing {
         let Alarm { first_trigger, last_trigger, what } = alarm;
         standing.say(Verdict::Fail, format!("triggers {first_trigger} to {last_trigger}: {what}"));
     }
+    let ours = ClockLine::of(device.stamps_us, device.arrived_us);
     if let Some(master) = &device.master {
-        standing.judge_phase(device, master);
+        standing.judge_phase(device, master, ours.as_ref());
     }
-    standing.clock = clock(device);
+    standing.clock = ours.and_then(|ours| ours.summary(device.stamps_us));
     if let Some(clock) = &standing.clock {
         let nominal_hz = f64::from(device.rate.fps());
         if (clock.rate_hz / nominal_hz - 1.0).abs() * 1e6 > RATE_PPM_MAX {
@@ -103,7 +106,7 @@ impl Standing {
         self.reasons.push(reason);
     }
 
-    fn judge_phase(&mut self, device: &Series<'_>, master: &Master<'_>) {
+    fn judge_phase(&mut self, device: &Series<'_>, master: &Master<'_>, ours: Option<&ClockLine>) {
         if master.other_firmware {
             let text = "its color firmware is not the master's: their clocks begin at different \
                         times, and the phase cannot be told; update both";
@@ -131,6 +134,18 @@ impl Standing {
         } else if p99_us > limit_us {
             self.say(Verdict::Warn, text());
         }
+        let theirs = ClockLine::of(master.stamps_us, master.arrived_us);
+        if let (Some(ours), Some(theirs)) = (ours, &theirs)
+            && ours.runs_free_of(theirs, phase.drift_ppm)
+        {
+            let text = format!(
+                "its clock runs {:+.0} ppm off the master's by when frames arrive, and {:+.0} by \
+                 the stamps of common triggers: it does not follow the master's pulses",
+                ours.fit.ppm() - theirs.fit.ppm(),
+                phase.drift_ppm
+            );
+            self.say(Verdict::Fail, text);
+        }
         self.phase = Some(take::Phase {
             p50_us: tenths(p50_us),
             p99_us: tenths(p99_us),
@@ -152,28 +167,61 @@ fn tenths(value: f64) -> f64 {
     (value * 10.0).round() / 10.0
 }
 
-fn clock(device: &Series<'_>) -> Option<take::Clock> {
-    let both = || {
-        let both = device.stamps_us.iter().zip(device.arrived_us);
-        both.filter(|(stamp, arrived)| **stamp > 0 && **arrived > 0)
-    };
-    let mut hull = LowerHull::default();
-    both().for_each(|(stamp, arrived)| hull.push(*stamp, *arrived));
-    let fit = hull.fit()?;
-    let late: Vec<_> =
-        both().map(|(&stamp, &arrived)| arrived as f64 - fit.host_us(stamp)).collect();
-    let there = |stamps: &[u64]| stamps.iter().position(|stamp| *stamp > 0);
-    let first = there(device.stamps_us)?;
-    let last = device.stamps_us.iter().rposition(|stamp| *stamp > 0)?;
-    let passed_us = fit.host_us(device.stamps_us[last]) - fit.host_us(device.stamps_us[first]);
-    Some(take::Clock {
-        offset_us: tenths(fit.host_us(0)),
-        ppm: tenths(fit.ppm()),
-        rate_hz: ((last - first) as f64 / passed_us * 1e10).round() / 1e4,
-        late_p50_us: tenths(quantile(&late, 0.5)),
-        late_p99_us: tenths(quantile(&late, 0.99)),
-        late_max_us: tenths(quantile(&late, 1.0)),
-    })
+/// A device's clock against the host's, with how late its frames came.
+pub struct ClockLine {
+    fit: ClockFit,
+    late_us: Vec<f64>,
+}
+
+/// Clocks that are further apart than this by arrival than by stamps, and than what is doubtful of
+/// the arrivals, are not those of two cameras in step.
+const FREE_PPM: f64 = 10.0;
+
+/// So many arrivals are among the earliest at least.
+const EARLIEST: f64 = 8.0;
+
+impl ClockLine {
+    /// From stamps and arrivals of the same triggers, 0 where there is none; none for fewer than
+    /// two.
+    #[must_use]
+    pub fn of(stamps_us: &[u64], arrived_us: &[u64]) -> Option<Self> {
+        let both = || {
+            let both = stamps_us.iter().zip(arrived_us);
+            both.filter(|(stamp, arrived)| **stamp > 0 && **arrived > 0)
+        };
+        let mut hull = LowerHull::default();
+        both().for_each(|(stamp, arrived)| hull.push(*stamp, *arrived));
+        let fit = hull.fit()?;
+        let late = |(&stamp, &arrived): (&u64, &u64)| arrived as f64 - fit.host_us(stamp);
+        Some(Self { fit, late_us: both().map(late).collect() })
+    }
+
+    /// Whether a device runs free of its master, though its stamps drift from the master's by
+    /// `drift_ppm` alone: in step, that is what their clocks differ by.
+    #[must_use]
+    pub fn runs_free_of(&self, master: &Self, drift_ppm: f64) -> bool {
+        let doubt = |line: &Self| {
+            // The line goes through two of the earliest arrivals, of which a few may all be late.
+            let earliest = (EARLIEST / line.late_us.len() as f64).max(0.05);
+            line.fit.doubt_ppm(quantile(&line.late_us, earliest.min(1.0)))
+        };
+        let apart_ppm = self.fit.ppm() - master.fit.ppm() - drift_ppm;
+        apart_ppm.abs() > FREE_PPM + doubt(self) + doubt(master)
+    }
+
+    fn summary(&self, stamps_us: &[u64]) -> Option<take::Clock> {
+        let first = stamps_us.iter().position(|stamp| *stamp > 0)?;
+        let last = stamps_us.iter().rposition(|stamp| *stamp > 0)?;
+        let passed_us = self.fit.host_us(stamps_us[last]) - self.fit.host_us(stamps_us[first]);
+        Some(take::Clock {
+            offset_us: tenths(self.fit.host_us(0)),
+            ppm: tenths(self.fit.ppm()),
+            rate_hz: ((last - first) as f64 / passed_us * 1e10).round() / 1e4,
+            late_p50_us: tenths(quantile(&self.late_us, 0.5)),
+            late_p99_us: tenths(quantile(&self.late_us, 0.99)),
+            late_max_us: tenths(quantile(&self.late_us, 1.0)),
+        })
+    }
 }
 
 #[cfg(test)]
@@ -187,7 +235,8 @@ mod tests {
     }
 
     fn series<'a>(stamps_us: &'a [u64], master: &'a [u64]) -> Series<'a> {
-        let master = Master { stamps_us: master, delay_us: 160.0, other_firmware: false };
+        let master =
+            Master { stamps_us: master, arrived_us: &[], delay_us: 160.0, other_firmware: false };
         Series {
             rate: Rate::Fps30,
             first: 30,
@@ -207,6 +256,24 @@ mod tests {
         assert_eq!((standing.verdict, standing.reasons.len()), (Verdict::Pass, 0));
         let phase = standing.phase.expect("a phase");
         assert!((phase.p50_us - 10.0).abs() < 1.0 && (phase.drift_ppm - 300.0).abs() < 0.2);
+    }
+
+    #[test]
+    fn who_runs_free_from_the_start_is_seen_by_its_arrivals() {
+        // Both cameras go by their own crystals, 50 ppm apart; their stamps cannot tell.
+        let (master, sub) = (stamps(0.0, 0.0), stamps(0.0, 160.0));
+        let arrived = |ppm: f64| -> Vec<u64> {
+            let at = |k: u64| 1 + (k as f64 * 1e6 / 30.0 * (1.0 - ppm / 1e6)) as u64;
+            (0..900).map(|k| at(k) + k * 7919 % 97).collect()
+        };
+        let (theirs, ours) = (arrived(0.0), arrived(50.0));
+        let sound = series(&sub, &master);
+        let with = sound.master.map(|master| Master { arrived_us: &theirs, ..master });
+        let free = judge(&Series { arrived_us: &ours, master: with, ..sound });
+        assert_eq!(free.verdict, Verdict::Fail, "{:?}", free.reasons);
+        assert!(free.reasons[0].contains("does not follow"), "{:?}", free.reasons);
+        let in_step = judge(&Series { arrived_us: &theirs, master: with, ..sound });
+        assert_eq!(in_step.verdict, Verdict::Pass, "{:?}", in_step.reasons);
     }
 
     #[test]

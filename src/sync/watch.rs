@@ -20,6 +20,8 @@ pub struct Watch {
     before: VecDeque<(f64, f64)>,
     /// The newest pairs, of half a second.
     newest: VecDeque<Pair>,
+    /// What a pair must be off the one before to have been moved, in microseconds a trigger.
+    moved_us: f64,
     newest_max: usize,
     before_min: usize,
     before_max: usize,
@@ -44,13 +46,13 @@ pub enum Change {
 /// much (usb-protocol.md 9.4 allows 110).
 const LEAST_US: f64 = 30.0;
 
-/// What moves by more than this from one pair to the next, in microseconds, was moved: by the
-/// device, which knows no exposure times closer than 750 us (usb-protocol.md 6.8), of which the
-/// middle moves by half. Running free moves 13 us in a trigger at 400 ppm, and 111 where the master
-/// runs at 30.1 Hz.
-fn moved_us(last: &Pair, next: &Pair) -> f64 {
-    90.0 + 90.0 * (next.trigger - last.trigger) as f64
-}
+/// What moves by more than this in a trigger, in microseconds, was moved: by the device, which knows
+/// no exposure times closer than 750 us (usb-protocol.md 6.8), of which the middle moves by half.
+const MOVED_US: f64 = 180.0;
+
+/// The same in parts per million of a period: running free moves 13 us in a trigger at 30 fps and
+/// 400 ppm, 111 us where the master runs at 30.1 Hz, and more where periods are longer.
+const MOVED_PPM: f64 = 5400.0;
 
 /// Standard errors that chance may make of a device in step. At 30 checks a second it reaches six
 /// once in a year.
@@ -60,16 +62,36 @@ impl Watch {
     /// For a rig of `fps` triggers a second.
     #[must_use]
     pub fn new(fps: u32) -> Self {
+        let moved_us = MOVED_US.max(MOVED_PPM / f64::from(fps));
         let fps = fps as usize;
         let newest_max = (fps / 2).max(3);
         Self {
             before: VecDeque::with_capacity(10 * fps + 1),
             newest: VecDeque::with_capacity(newest_max + 1),
+            moved_us,
             newest_max,
             before_min: fps.max(8),
             before_max: 10 * fps,
             out: false,
         }
+    }
+
+    /// By how much the stamps of a pair come apart, in parts per million, while in step; none before
+    /// a second of pairs.
+    #[must_use]
+    pub fn drift_ppm(&self) -> Option<f64> {
+        let enough = !self.out && self.before.len() >= self.before_min;
+        enough.then(|| Line::through(self.before.iter().copied())).flatten().map(|l| l.slope * 1e6)
+    }
+
+    /// Frames may be missing between two pairs.
+    fn moved_within(&self, last: &Pair, next: &Pair) -> f64 {
+        self.moved_us * (1.0 + (next.trigger - last.trigger) as f64) / 2.0
+    }
+
+    /// What was in step until now is found not to have been: it is out from here on.
+    pub fn leave(&mut self) {
+        self.out = true;
     }
 
     /// Watches a whole take at once: gives the triggers out of step, of those up to `last`, and how
@@ -100,7 +122,7 @@ impl Watch {
     pub fn pair(&mut self, pair: Pair) -> Option<Change> {
         if let Some(last) = self.newest.back()
             && !self.out
-            && (pair.apart_us - last.apart_us).abs() > moved_us(last, &pair)
+            && (pair.apart_us - last.apart_us).abs() > self.moved_within(last, &pair)
         {
             // What it was before tells nothing of what comes.
             self.newest.clear();

@@ -234,7 +234,7 @@ fn turns(
     let longest_ns = 60_000_000_000 + scenario.triggers * 200_000_000;
     let mut random = Random::new(scenario.seed);
     let mut held_until = vec![0; stages.len()];
-    let (mut last_event_ns, mut looked_ns) = (0, 0);
+    let (mut last_event_ns, mut looked_ns, mut failed_ns) = (0, 0, u64::MAX);
     let (mut alarms, mut failures) = (Vec::new(), Vec::new());
     while !stages.is_empty() {
         let now_ns = clock.now_ns();
@@ -257,7 +257,7 @@ fn turns(
                 ended => {
                     if let Err(failure) = ended {
                         failures.push(failure);
-                        take.end_soon();
+                        failed_ns = failed_ns.min(now_ns);
                     }
                     stages.remove(turn);
                     held_until.remove(turn);
@@ -280,21 +280,15 @@ fn turns(
             let event = bus.next_event_ns().unwrap_or(u64::MAX).min(now_ns + 5_000_000);
             last_event_ns = event.max(last_event_ns + 1_000);
             clock.move_to(last_event_ns);
-            end_where_devices_are_gone(take, &failures, now_ns, &mut looked_ns);
+            // As the watch of a real take does: it looks every 50 ms, and the frames before an
+            // agreed end have three seconds to come.
+            if now_ns >= failed_ns.saturating_add(50_000_000) {
+                take.end_soon();
+            }
+            if now_ns >= failed_ns.saturating_add(3_000_000_000) {
+                take.end_now();
+            }
         }
     }
     (alarms, failures)
-}
-
-/// As the watch of a real take does: the frames before an agreed end have three seconds to come.
-fn end_where_devices_are_gone(
-    take: &mut Take,
-    failures: &[Error],
-    now_ns: u64,
-    looked_ns: &mut u64,
-) {
-    if !failures.is_empty() && now_ns >= *looked_ns + 3_000_000_000 {
-        *looked_ns = now_ns;
-        take.end_now();
-    }
 }

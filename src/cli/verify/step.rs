@@ -174,35 +174,39 @@ fn words(cell: &Cell) -> String {
 fn standing(timed: &Timed<'_>, master: Option<&Timed<'_>>, triggers: &Triggers) -> Standing {
     let device = timed.device;
     let stamps_us = timed.tracks.first().map_or(&[][..], |(_, times)| times);
-    let arrived = triggers.column(&format!("{}.host", timed.stem)).into_iter().flatten();
-    let arrived_us: Vec<_> = arrived
-        .map(|cell| match cell {
-            Cell::At(us) => *us,
-            Cell::Lost(_) => 0,
-        })
-        .collect();
+    let arrived = |timed: &Timed<'_>| -> Vec<u64> {
+        let cells = triggers.column(&format!("{}.host", timed.stem)).into_iter().flatten();
+        cells.map(|cell| if let Cell::At(us) = cell { *us } else { 0 }).collect()
+    };
+    let arrived_us = arrived(timed);
+    let masters_arrived_us = master.map(arrived).unwrap_or_default();
     let master = master.filter(|_| device.role == "subordinate").and_then(|master| {
         let color = master.tracks.iter().find(|(track, _)| *track == TrackName::Color)?;
         let build = |device: &Device| device.firmware.get("color").cloned();
         Some(Master {
             stamps_us: &color.1,
+            arrived_us: &masters_arrived_us,
             delay_us: delay_us(device),
             other_firmware: build(device) != build(master.device),
         })
     });
-    let seen_by_jacks = device.alarms.iter().filter(|alarm| alarm.what != OUT_OF_STEP).cloned();
-    let mut alarms: Vec<Alarm> = seen_by_jacks.collect();
+    // During the take more is known than is in the files: the jacks, and the time before.
+    let mut alarms = device.alarms.clone();
     let mut moves = 0;
     if let Some(master) = &master {
         let last = timed.first.saturating_add(timed.count as u64).saturating_sub(1);
         let all = pairs(timed.first, master.stamps_us, stamps_us, master.delay_us);
         let (out, moved) = Watch::over(timed.rate.fps(), all, last);
         moves = moved;
-        alarms.extend(out.into_iter().map(|range| Alarm {
+        let news = out.into_iter().map(|range| Alarm {
             first_trigger: *range.start(),
             last_trigger: *range.end(),
             what: OUT_OF_STEP.to_owned(),
-        }));
+        });
+        let overlaps = |one: &Alarm, other: &Alarm| {
+            one.first_trigger <= other.last_trigger && other.first_trigger <= one.last_trigger
+        };
+        alarms.extend(news.filter(|new| !device.alarms.iter().any(|known| overlaps(known, new))));
     }
     let lost = device.losses.iter().fold(0_u64, |sum, loss| {
         let past = loss.last_trigger.saturating_add(1);
@@ -239,12 +243,19 @@ fn compare_verdict(
     }
 }
 
-/// Microseconds, and parts per million, that rounding may make of one value.
+/// What rounding may make of one value.
 const ROUNDING: f64 = 0.2;
+
+/// A value of the evidence, with what it is called.
+type Named<T> = (&'static str, fn(&T) -> f64);
 
 fn compare_standing(device: &Device, found: &Standing, problems: &mut Vec<String>) {
     let serial = &device.serial;
     compare_verdict(serial, Some(found.verdict), device.verdict, problems);
+    if device.reasons != found.reasons {
+        let (found, said) = (found.reasons.join("; "), device.reasons.join("; "));
+        problems.push(format!("{serial}: the files give as reasons: {found}; take.toml: {said}"));
+    }
     let mut same = |what: &str, found: Option<f64>, said: Option<f64>| {
         let equal = match (found, said) {
             (Some(found), Some(said)) => (found - said).abs() <= ROUNDING,
@@ -256,10 +267,25 @@ fn compare_standing(device: &Device, found: &Standing, problems: &mut Vec<String
             problems.push(format!("{serial}: the files give {what} {found}, take.toml {said}"));
         }
     };
-    let (phase, said) = (found.phase.as_ref(), device.phase.as_ref());
-    same("a median phase of", phase.map(|p| p.p50_us), said.map(|p| p.p50_us));
-    same("a greatest phase of", phase.map(|p| p.max_us), said.map(|p| p.max_us));
-    same("a drift of", phase.map(|p| p.drift_ppm), said.map(|p| p.drift_ppm));
-    let (clock, said) = (found.clock.as_ref(), device.clock.as_ref());
-    same("a clock error of", clock.map(|c| c.ppm), said.map(|c| c.ppm));
+    let phases: [Named<Phase>; 5] = [
+        ("a median phase of", |phase| phase.p50_us),
+        ("99 of 100 phases within", |phase| phase.p99_us),
+        ("a greatest phase of", |phase| phase.max_us),
+        ("a drift of", |phase| phase.drift_ppm),
+        ("pairs:", |phase| phase.pairs as f64),
+    ];
+    for (what, value) in phases {
+        same(what, found.phase.as_ref().map(value), device.phase.as_ref().map(value));
+    }
+    let clocks: [Named<Clock>; 6] = [
+        ("a clock error of", |clock| clock.ppm),
+        ("a clock offset of", |clock| clock.offset_us),
+        ("a rate of", |clock| clock.rate_hz),
+        ("a median lateness of", |clock| clock.late_p50_us),
+        ("99 of 100 late by", |clock| clock.late_p99_us),
+        ("the latest by", |clock| clock.late_max_us),
+    ];
+    for (what, value) in clocks {
+        same(what, found.clock.as_ref().map(value), device.clock.as_ref().map(value));
+    }
 }

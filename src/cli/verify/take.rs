@@ -3,7 +3,7 @@
 use super::super::Verdict;
 use super::FileVerified;
 use genlock_formats::k4a::{Recording, TrackName};
-use genlock_formats::take::{Device, Outcome, Take};
+use genlock_formats::take::{Delay, Device, Outcome, Take};
 
 /// What a file says of itself, in the words of `take.toml`.
 #[derive(Debug)]
@@ -15,6 +15,8 @@ pub(super) struct Facts {
     depth_mode: String,
     rate: u32,
     imu: bool,
+    depth_delay_us: i64,
+    delay_off_master_us: i64,
 }
 
 impl Facts {
@@ -29,12 +31,19 @@ impl Facts {
             depth_mode: configuration.depth.map_or_else(off, |mode| mode.to_string()),
             rate: configuration.rate.fps(),
             imu: configuration.imu,
+            depth_delay_us: configuration.depth_delay_us.into(),
+            delay_off_master_us: configuration.subordinate_delay_us.into(),
         }
     }
 }
 
 /// Holds the files against what `take.toml` says of them, and tells of contradictions.
 pub(super) fn compare(take: &Take, files: &[FileVerified], problems: &mut Vec<String>) -> Verdict {
+    let mut serials: Vec<_> = take.devices.iter().map(|device| &device.serial).collect();
+    serials.sort();
+    for twice in serials.windows(2).filter(|pair| pair[0] == pair[1]) {
+        problems.push(format!("take.toml names the device {} twice", twice[0]));
+    }
     for device in &take.devices {
         compare_device(device, files, problems);
         compare_with_asked(take, device, problems);
@@ -83,6 +92,16 @@ fn compare_device(device: &Device, files: &[FileVerified], problems: &mut Vec<St
     differs("has a rate of", &facts.rate.to_string(), &device.rate.to_string());
     differs("has the IMU", on_off(facts.imu), on_off(device.imu));
     differs("has a size of", &facts.bytes.to_string(), &device.bytes.to_string());
+    let delay = |delay: Delay| format!("{delay:?}");
+    // A delay between cameras of which one is off has no tag.
+    if device.color_mode != "OFF" && device.depth_mode != "OFF" {
+        let said = delay(device.depth_delay_off_color);
+        differs("has a depth delay of", &delay(Delay::of(facts.depth_delay_us)), &said);
+    }
+    if device.role == "subordinate" {
+        let said = delay(device.delay_off_master);
+        differs("has a delay of", &delay(Delay::of(facts.delay_off_master_us)), &said);
+    }
 }
 
 /// Every trigger of every image track is a frame or a loss; samples of the IMU answer none.
@@ -128,11 +147,13 @@ fn compare_with_asked(take: &Take, device: &Device, problems: &mut Vec<String>) 
 /// Frames that answer no pulse of the master, which are told of as alarms, are no frames of a
 /// trigger: such a take is not whole either.
 fn compare_outcome(take: &Take, problems: &mut Vec<String>) {
-    let lost = |device: &Device| !device.losses.is_empty() || !device.alarms.is_empty();
-    let lost = take.devices.iter().any(lost);
+    let lost = !take.devices.iter().all(Device::is_whole);
     match take.outcome {
         Outcome::Whole if lost => {
-            problems.push("take.toml calls the take whole and lists losses or alarms".to_owned());
+            problems.push(
+                "take.toml calls the take whole and lists losses, alarms or a failed verdict"
+                    .to_owned(),
+            );
         }
         Outcome::Losses if !lost => {
             problems.push("take.toml says that there are losses and lists none".to_owned());
