@@ -116,8 +116,8 @@ struct Device {
     evidence: Evidence,
     watch: Watch,
     lag: LagWatch,
-    /// The newest leading frames, as trigger and stamp, each where its trigger falls. Those of before
-    /// the take count too: the longer a line is known, the sooner who leaves it is seen.
+    /// The newest leading frames, as trigger and stamp, each where its trigger falls. Those of
+    /// before the take count too: the longer a line is known, the sooner who leaves it is seen.
     ring: Vec<(u64, u64)>,
     /// The latest leading trigger.
     latest: u64,

@@ -46,8 +46,9 @@ pub enum Change {
 /// much (usb-protocol.md 9.4 allows 110).
 const LEAST_US: f64 = 30.0;
 
-/// What moves by more than this in a trigger, in microseconds, was moved: by the device, which knows
-/// no exposure times closer than 750 us (usb-protocol.md 6.8), of which the middle moves by half.
+/// What moves by more than this in a trigger, in microseconds, was moved: by the device, which
+/// knows no exposure times closer than 750 us (usb-protocol.md 6.8), of which the middle moves by
+/// half.
 const MOVED_US: f64 = 180.0;
 
 /// The same in parts per million of a period: running free moves 13 us in a trigger at 30 fps and
@@ -76,8 +77,8 @@ impl Watch {
         }
     }
 
-    /// By how much the stamps of a pair come apart, in parts per million, while in step; none before
-    /// a second of pairs.
+    /// By how much the stamps of a pair come apart, in parts per million, while in step; none
+    /// before a second of pairs.
     #[must_use]
     pub fn drift_ppm(&self) -> Option<f64> {
         let enough = !self.out && self.before.len() >= self.before_min;
