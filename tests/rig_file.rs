@@ -59,6 +59,8 @@ const SUBORDINATE: &str = "role = \"subordinate\"";
 fn files_that_are_no_rig_files_are_refused() {
     refused("", &["rig.toml: no [[device]]", "genlock rig init"]);
     refused("rate = 30\n", &["no [[device]]"]);
+    let nothing = "copy_master = true\n[[device]]\nserial = '000000000001'\n";
+    refused(nothing, &["rig.toml:1:", "lock_exposure"]);
     refused("rate = 30\nrate = 15\n", &["rig.toml:2:1", "duplicate"]);
     refused("[[device]\n", &["rig.toml:1:"]);
     refused("[device]\nserial = \"1\"\n", &["rig.toml:1:", "[[device]]"]);

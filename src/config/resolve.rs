@@ -75,6 +75,11 @@ impl Asked {
                 set(&mut whole, &given.value).map_err(|why| all.complaint(key, None, &why))?;
             }
         }
+        let Opening { lock_exposure, lock_white_balance, copy_master, .. } = whole.opening;
+        if copy_master && !lock_exposure && !lock_white_balance {
+            let why = "there is nothing to copy: set lock_exposure or lock_white_balance too";
+            return Err(all.complaint("copy_master", None, why));
+        }
         let emulated = file.emulator || all.get("emulator.devices").is_some();
         let count = emulated.then(|| whole.devices.unwrap_or(file.devices.len().max(1)));
         let played = whole.from.as_deref().filter(|_| emulated).map(Played::open).transpose()?;
