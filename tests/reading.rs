@@ -354,7 +354,7 @@ fn a_take_of_before_checksums_says_that_it_has_none() {
 fn numbers_of_a_take_that_are_beyond_reason_are_told_of() {
     for (from, to, words) in [
         ("trigger_count = 5", "trigger_count = 9000000000000000000", "the triggers of"),
-        ("first_trigger = ", "first_trigger = 90000000000000000", "the triggers of"),
+        ("first_trigger = ", "first_trigger = 90000000000000000", "of no take"),
     ] {
         let take = changed_take(|toml| toml.replacen(from, to, 1));
         let output = genlock_exits(1, &["verify", text(take.path())]);
