@@ -352,7 +352,7 @@ fn every_key_is_in_the_documentation() {
 fn more_emulated_devices_than_there_can_be_are_refused() {
     let device = |n: u32| format!("[[device]]\nserial = \"{n:012}\"\n");
     let rig = (1..=300).map(device).collect::<String>() + "[emulator]\n";
-    refused_with(&rig, &[], &[":65:", "more than 32 emulated devices"]);
+    refused_with(&rig, &[], &[":66:", "more than 32 emulated devices"]);
 }
 
 /// Forty thousand devices took 17 s to be refused.
