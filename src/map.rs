@@ -4,7 +4,7 @@ use crate::error::{Error, Result};
 use memmap2::Mmap;
 use rustix::fs::OFlags;
 use std::fs::{File, OpenOptions};
-use std::io::Read;
+use std::io::{ErrorKind, Read};
 use std::ops::Deref;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
@@ -54,6 +54,30 @@ pub fn read_text(path: &Path, limit: u64) -> Result<String> {
     }
     read.map_err(|cause| Error::file(path, &cause))?;
     Ok(text)
+}
+
+/// Reads a file from its first byte to its last; gives its length and CRC-32. A disk that fails is
+/// an error here, where it would end a process that reads a map.
+///
+/// # Errors
+/// `File` when it cannot be opened or read, or is none.
+pub fn read_through(path: &Path) -> Result<(u64, u32)> {
+    /// Large enough for the disk, and small enough to stay in the processor's cache.
+    const CHUNK: usize = 256 << 10;
+    let (mut file, _) = open_file(path)?;
+    let (mut chunk, mut bytes) = (vec![0; CHUNK], 0);
+    let mut hasher = crc32fast::Hasher::new();
+    loop {
+        match file.read(&mut chunk) {
+            Ok(0) => return Ok((bytes, hasher.finalize())),
+            Ok(count) => {
+                hasher.update(&chunk[..count]);
+                bytes += count as u64;
+            }
+            Err(cause) if cause.kind() == ErrorKind::Interrupted => {}
+            Err(cause) => return Err(Error::file(path, &cause)),
+        }
+    }
 }
 
 /// Opens a regular file; gives it and its length. A pipe could keep us waiting for ever, and a

@@ -2,6 +2,7 @@
 
 mod support;
 
+use genlock_formats::take::{File, Take};
 use serde_json::Value;
 use std::ffi::OsStr;
 use std::fs;
@@ -254,4 +255,110 @@ fn an_unfinished_recording_is_pointed_at() {
         assert!(said.contains("k1.mkv: is not there") && said.contains("k1.mkv.part"), "{said}");
     }
     genlock_exits(0, &["info", text(&folder.path().join("k1.mkv.part"))]);
+}
+
+/// `verify --quick` of a folder exits with `code` and says all of `words`; so does `verify`.
+fn both_say(folder: &Path, code: i32, words: &[&str]) {
+    for args in [&["verify", "--quick", text(folder)][..], &["verify", text(folder)]] {
+        let output = genlock_exits(code, args);
+        let said = String::from_utf8_lossy(&output.stdout);
+        for word in words {
+            assert!(said.contains(word), "{args:?}: {said} lacks {word:?}");
+        }
+    }
+}
+
+#[test]
+fn a_take_lists_its_files_with_their_checksums() {
+    let toml = fs::read_to_string(take().join("take.toml")).expect("take.toml");
+    let listed = Take::from_toml(&toml).expect("a take").files;
+    let names: Vec<_> = listed.iter().map(|file| file.name.as_str()).collect();
+    assert_eq!(names, ["000000000001.mkv", "triggers.csv"]);
+    for file in &listed {
+        let bytes = fs::read(take().join(&file.name)).expect("a file");
+        assert_eq!(*file, File::of(&file.name, &bytes));
+    }
+    let output = genlock_exits(0, &["verify", "--quick", "--json", text(take())]);
+    let json: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    assert_eq!(json[0]["same"], serde_json::json!(names));
+    assert_eq!(
+        (&json[0]["verdict"], &json[0]["problems"]),
+        (&"whole".into(), &Value::from([(); 0]))
+    );
+}
+
+#[test]
+fn copies_that_are_not_what_was_written_are_named() {
+    type Change = fn(&Path);
+    let cases: [(Change, &[&str]); 5] = [
+        // A byte of an image: the last cluster's.
+        (|mkv| flip(mkv, 2_000), &["000000000001.mkv: does not have the bytes that were written"]),
+        (|mkv| cut(mkv, 100), &["000000000001.mkv: has a size of"]),
+        (|mkv| fs::remove_file(mkv).expect("it is there"), &["000000000001.mkv: is missing"]),
+        (
+            |mkv| flip(&mkv.with_file_name("triggers.csv"), 2),
+            &["triggers.csv: does not have the bytes that were written"],
+        ),
+        (
+            |mkv| _ = fs::copy(mkv, mkv.with_file_name("2.mkv")).expect("a copy"),
+            &["2.mkv: is in the folder, take.toml does not name it"],
+        ),
+    ];
+    for (change, words) in cases {
+        let take = changed_take(|toml| toml);
+        change(&take.path().join(format!("{SERIAL}.mkv")));
+        both_say(take.path(), 1, words);
+    }
+}
+
+/// Changes the byte that is this far from the file's end.
+fn flip(path: &Path, from_end: usize) {
+    let mut bytes = fs::read(path).expect("a file");
+    let at = bytes.len() - from_end;
+    bytes[at] ^= 1;
+    fs::write(path, bytes).expect("a file");
+}
+
+fn cut(path: &Path, bytes: u64) {
+    let file = fs::OpenOptions::new().write(true).open(path).expect("it is there");
+    let len = file.metadata().expect("a file").len();
+    file.set_len(len - bytes).expect("a shorter file");
+}
+
+#[test]
+fn quick_looks_at_listed_files_of_the_folder_alone() {
+    let folder = changed_take(|toml| toml);
+    fs::write(folder.path().join("notes.txt"), "by a person").expect("a file");
+    let output = genlock_exits(0, &["verify", "--quick", text(folder.path())]);
+    assert!(String::from_utf8_lossy(&output.stdout).contains("notes.txt: is in the folder"));
+    let outside = changed_take(|toml| toml.replace("\"triggers.csv\"", "\"../triggers.csv\""));
+    let output = genlock_exits(1, &["verify", "--quick", text(outside.path())]);
+    assert!(String::from_utf8_lossy(&output.stdout).contains("no name of a file"));
+    let file = take().join(format!("{SERIAL}.mkv"));
+    let output = genlock_exits(1, &["verify", "--quick", text(&file)]);
+    assert!(String::from_utf8_lossy(&output.stdout).contains("a file alone has no list"));
+}
+
+#[test]
+fn a_take_of_before_checksums_says_that_it_has_none() {
+    let old = changed_take(|toml| toml.split("\n[[file]]").next().unwrap_or_default().to_owned());
+    let words = "lists no checksums of the files";
+    let output = genlock_exits(1, &["verify", "--quick", text(old.path())]);
+    assert!(String::from_utf8_lossy(&output.stdout).contains(words));
+    let output = genlock_exits(0, &["verify", text(old.path())]);
+    assert!(String::from_utf8_lossy(&output.stdout).contains(words));
+}
+
+/// `verify` took memory for triggers that are nowhere.
+#[test]
+fn numbers_of_a_take_that_are_beyond_reason_are_told_of() {
+    for (from, to, words) in [
+        ("trigger_count = 5", "trigger_count = 9000000000000000000", "the triggers of"),
+        ("first_trigger = ", "first_trigger = 90000000000000000", "of no take"),
+    ] {
+        let take = changed_take(|toml| toml.replacen(from, to, 1));
+        let output = genlock_exits(1, &["verify", text(take.path())]);
+        let said = String::from_utf8_lossy(&output.stdout);
+        assert!(said.contains(words), "{from} -> {to}: {said}");
+    }
 }

@@ -349,3 +349,17 @@ fn every_key_is_in_the_documentation() {
         assert!(page.contains(&format!("`{name}`")), "docs/rig.md does not name {key}");
     }
 }
+
+#[test]
+fn more_emulated_devices_than_there_can_be_are_refused() {
+    let device = |n: u32| format!("[[device]]\nserial = \"{n:012}\"\n");
+    let rig = (1..=300).map(device).collect::<String>() + "[emulator]\n";
+    refused_with(&rig, &[], &[":66:", "more than 32 emulated devices"]);
+}
+
+/// Forty thousand devices took 17 s to be refused.
+#[test]
+fn a_rig_file_beyond_measure_is_refused_at_once() {
+    let device = |n: u32| format!("[[device]]\nserial = \"{n:012}\"\n");
+    refused_with(&(1..=40_000).map(device).collect::<String>(), &[], &["larger than 128 KiB"]);
+}

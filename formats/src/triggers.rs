@@ -32,7 +32,8 @@ impl Triggers {
             text.push(',');
             text.push_str(column);
         }
-        for (trigger, row) in (self.first..).zip(&self.rows) {
+        for (place, row) in (0..).zip(&self.rows) {
+            let trigger = self.first.saturating_add(place);
             // Writing to a string cannot fail.
             let _ = write!(text, "\n{trigger}");
             for cell in row {
@@ -63,7 +64,8 @@ impl Triggers {
             if table.rows.is_empty() {
                 table.first = trigger;
             }
-            let expected = table.first.saturating_add(table.rows.len() as u64);
+            let expected = table.first.checked_add(table.rows.len() as u64);
+            let expected = expected.ok_or_else(|| format!("line {number}: beyond all numbers"))?;
             if trigger != expected {
                 return Err(format!("line {number}: trigger {trigger}, where {expected} follows"));
             }
@@ -108,6 +110,16 @@ mod tests {
         assert_eq!(Triggers::from_csv(&text), Ok(table()));
         let depth: Vec<_> = table().column("1.depth").expect("a column").cloned().collect();
         assert_eq!(depth, [Cell::Lost("lane full".to_owned()), Cell::At(0)]);
+    }
+
+    #[test]
+    fn a_table_ends_with_the_last_number() {
+        let row = |trigger: u64| format!("{trigger},1,2\n");
+        let text = format!("trigger,a,b\n{}", row(u64::MAX));
+        let last = Triggers::from_csv(&text).expect("a table");
+        assert_eq!(last.to_csv(), text);
+        let refusal = Triggers::from_csv(&(text + &row(u64::MAX))).expect_err("no table");
+        assert!(refusal.contains("line 3"), "{refusal}");
     }
 
     #[test]

@@ -15,6 +15,7 @@ mod verify;
 
 pub use devices::DeviceArgs;
 pub use record::RecordArgs;
+pub use verify::problems;
 
 use crate::error::Error;
 use clap::{Parser, Subcommand};

@@ -66,7 +66,18 @@ impl Asked {
     /// # Errors
     /// `Usage` when it cannot be done as asked; `File` when the recording to play cannot be read.
     pub fn resolve(&self) -> Result<Rig> {
-        let file = self.rig.as_deref().map(RigFile::read).transpose()?.unwrap_or_default();
+        self.over_file(&self.rig.as_deref().map(RigFile::read).transpose()?.unwrap_or_default())
+    }
+
+    /// The same with the text of the rig file at hand; `rig` is what complaints call it.
+    ///
+    /// # Errors
+    /// As [`Asked::resolve`].
+    pub fn resolve_text(&self, text: &str) -> Result<Rig> {
+        self.over_file(&RigFile::parse(self.rig.as_deref().unwrap_or("rig file".as_ref()), text)?)
+    }
+
+    fn over_file(&self, file: &RigFile) -> Result<Rig> {
         let (over, scoped) = self.over()?;
         let all = file.top.under(&over);
         let mut whole = Whole::default();
@@ -87,7 +98,7 @@ impl Asked {
         let serial = |place| emulated_serial(place, recorded);
         let emulated: Vec<_> = (0..count.unwrap_or(0)).map(serial).collect();
         let pick = self.pick.as_ref();
-        let layers = Layers::new(&file, over, scoped, &emulated, played.as_ref(), pick)?;
+        let layers = Layers::new(file, over, scoped, &emulated, played.as_ref(), pick)?;
         let wanted = layers.wanted()?;
         let faults = (0..)
             .zip(&emulated)

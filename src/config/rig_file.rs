@@ -1,6 +1,7 @@
 //! The rig file: TOML, read into layers of settings that know the line they stand on.
 //! docs/rig.md describes it.
 
+use super::EMULATED_MAX;
 use super::keys::{self, Key};
 use super::setting::{Given, Layer, Origin};
 use crate::error::{Error, Result};
@@ -106,8 +107,9 @@ impl RigFile {
     /// # Errors
     /// `Usage` with file, line and column.
     pub fn read(path: &Path) -> Result<Self> {
-        /// A rig of a thousand devices fits.
-        const BYTES_MAX: u64 = 1 << 20;
+        /// A rig of hundreds of devices fits. The place of every setting is counted from the front,
+        /// which would take minutes in a file of megabytes.
+        const BYTES_MAX: u64 = 128 << 10;
         let refused = |why: &dyn std::fmt::Display| {
             Error::Usage(format!("cannot read the rig file {}: {why}", path.display()))
         };
@@ -115,7 +117,7 @@ impl RigFile {
         let file = File::open(path).map_err(|cause| refused(&cause))?;
         let read = file.take(BYTES_MAX + 1).read_to_string(&mut text);
         if read.map_err(|cause| refused(&cause))? as u64 > BYTES_MAX {
-            return Err(refused(&"it is larger than a megabyte"));
+            return Err(refused(&"it is larger than 128 KiB"));
         }
         Self::parse(path, &text)
     }
@@ -149,6 +151,10 @@ impl RigFile {
                  of what is plugged in",
                 reader.path.display()
             )));
+        }
+        if let (Some(entry), true) = (self.devices.get(EMULATED_MAX), self.emulator) {
+            let at = &entry.at;
+            return Err(Error::Usage(format!("{at}: more than {EMULATED_MAX} emulated devices")));
         }
         for (i, entry) in self.devices.iter().enumerate() {
             let same = self.devices[..i].iter().find(|other| other.serial == entry.serial);

@@ -87,18 +87,10 @@ impl ImuSource {
     ) -> Option<(u64, u64)> {
         buf.set_len(0);
         let mut times = None;
-        for (gyro, accel) in packet.gyroscope.iter().zip(packet.accelerometer) {
-            let stamp_us = ticks_to_us(ticks(accel));
+        for (stamp_us, sample) in packet.samples(&self.gyroscope, &self.accelerometer) {
             if self.guard.is_stale(stamp_us, arrived_ns) {
                 continue;
             }
-            let accelerometer = scaled(accel, packet.accelerometer_unit);
-            let sample = ImuSample {
-                accelerometer_ns: stamp_us.saturating_mul(1000),
-                accelerometer: self.accelerometer.with_second_order(accelerometer),
-                gyroscope_ns: ticks_to_us(ticks(gyro)).saturating_mul(1000),
-                gyroscope: self.gyroscope.linear(scaled(gyro, packet.gyroscope_unit)),
-            };
             // A buffer holds the samples of a packet.
             if !buf.append(&sample.to_bytes()) {
                 break;
@@ -127,8 +119,10 @@ impl Stage for ImuSource {
 }
 
 /// A packet, taken apart.
-struct Packet<'a> {
-    temperature_c: f32,
+#[derive(Debug)]
+pub struct Packet<'a> {
+    /// Temperature of the sensors in degrees Celsius.
+    pub temperature_c: f32,
     /// What one unit stands for: rad/s and m/s².
     gyroscope_unit: f32,
     accelerometer_unit: f32,
@@ -149,7 +143,8 @@ fn scaled(record: &Record, unit: f32) -> [f32; 3] {
 
 impl<'a> Packet<'a> {
     /// None where the packet is shorter than its counts say, or has more samples than a packet can.
-    fn read(bytes: &'a [u8]) -> Option<Self> {
+    #[must_use]
+    pub fn read(bytes: &'a [u8]) -> Option<Self> {
         let (head, records) = bytes.split_at_checked(HEAD_BYTES)?;
         let word = |at: usize| u16::from_le_bytes([head[at], head[at + 1]]);
         let count = |at: usize| {
@@ -166,6 +161,25 @@ impl<'a> Packet<'a> {
             accelerometer_unit: f32::from(word(18)) * 9.81 / 1e6,
             gyroscope,
             accelerometer: rest.get(..accelerometers)?,
+        })
+    }
+
+    /// The samples, corrected, each with its device time in microseconds.
+    pub fn samples(
+        &self,
+        gyroscope: &ImuCorrection,
+        accelerometer: &ImuCorrection,
+    ) -> impl Iterator<Item = (u64, ImuSample)> {
+        self.gyroscope.iter().zip(self.accelerometer).map(|(gyro, accel)| {
+            let stamp_us = ticks_to_us(ticks(accel));
+            let acceleration = scaled(accel, self.accelerometer_unit);
+            let sample = ImuSample {
+                accelerometer_ns: stamp_us.saturating_mul(1000),
+                accelerometer: accelerometer.with_second_order(acceleration),
+                gyroscope_ns: ticks_to_us(ticks(gyro)).saturating_mul(1000),
+                gyroscope: gyroscope.linear(scaled(gyro, self.gyroscope_unit)),
+            };
+            (stamp_us, sample)
         })
     }
 }

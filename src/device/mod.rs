@@ -16,9 +16,13 @@ mod settled;
 mod source;
 mod uvc;
 
+pub use calibration::{Calibration, ImuCorrection};
 pub use engine::EngineLibrary;
 pub use firmware::{Firmware, Version};
+pub use imu::Packet;
+pub use payload::{Assembled, Assembly};
 pub use settled::{Settled, TakenWith};
+pub use uvc::{ColorStream, negotiate};
 
 use crate::clock::Clock;
 use crate::config::{ColorControls, DeviceConfig};
@@ -28,7 +32,6 @@ use crate::lane::{Sender, lane};
 use crate::pool::Pool;
 use crate::stage::Stage;
 use crate::usb::{Bus, PACKETS_MAX, Port, Request, StreamEndpoint, TransferKind, UsbDevice};
-use calibration::Calibration;
 use color::ColorSource;
 use command::{Endpoints, Mcu, unanswered};
 use controls::Controls;
@@ -445,7 +448,7 @@ impl Device {
         let failed = |fault| unanswered(serial, "starting its color stream", fault);
         let port = self.color.port();
         port.claim(uvc::STREAMING_INTERFACE).map_err(failed)?;
-        let setup = uvc::negotiate(port, mode, rate).map_err(failed)?;
+        let setup = negotiate(port, mode, rate).map_err(failed)?;
         self.running.color = true;
         port.set_alternate(uvc::STREAMING_INTERFACE, setup.alternate).map_err(failed)?;
         let packet_bytes = match setup.endpoint.kind {

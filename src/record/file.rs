@@ -39,6 +39,7 @@ pub struct RecordingFile {
     layout: ClusterLayout,
     offset_us: u64,
     bytes: u64,
+    crc32: Option<u32>,
     clock: Clock,
     synced_ns: u64,
 }
@@ -56,6 +57,7 @@ impl RecordingFile {
             layout: ClusterLayout::default(),
             offset_us: 0,
             bytes: 0,
+            crc32: None,
             clock,
             synced_ns,
         }
@@ -65,6 +67,12 @@ impl RecordingFile {
     #[must_use]
     pub fn bytes(&self) -> u64 {
         self.bytes
+    }
+
+    /// CRC-32 of the file; none of one that was not closed.
+    #[must_use]
+    pub fn crc32(&self) -> Option<u32> {
+        self.crc32
     }
 
     /// Appends one cluster of at most 64 frames, sorted by time.
@@ -121,7 +129,9 @@ impl RecordingFile {
             self.disk.patch(patch.at, &patch.bytes)?;
         }
         self.disk.sync()?;
-        self.disk.publish()
+        self.disk.publish()?;
+        self.crc32 = Some(finish.crc32);
+        Ok(())
     }
 
     /// Lays out the front. It goes to the disk with the first cluster, in one piece: a front alone

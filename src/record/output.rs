@@ -4,7 +4,6 @@ use crate::config::Output;
 use crate::error::{Error, Result};
 use crate::record::disk::{Disk, PartFile};
 use genlock_formats::take::Take as TakeFile;
-use genlock_formats::triggers::Triggers;
 use std::fs;
 use std::io::IoSlice;
 use std::path::{Path, PathBuf};
@@ -56,11 +55,11 @@ impl Place {
     ///
     /// # Errors
     /// `Disk` when it cannot be written; the recordings are whole all the same.
-    pub fn conclude(&self, take: &TakeFile, triggers: &Triggers) -> Result<()> {
+    pub fn conclude(&self, take: &TakeFile, triggers: &str) -> Result<()> {
         let Output::Folder(folder) = &self.output else {
             return Ok(());
         };
-        write(folder, "triggers.csv", &triggers.to_csv())?;
+        write(folder, "triggers.csv", triggers)?;
         // Last: a take that has one was concluded.
         write(folder, "take.toml", &take.to_toml())
     }

@@ -75,6 +75,8 @@ pub struct Report {
     pub missing: Vec<Missing>,
     /// Bytes of the file.
     pub bytes: u64,
+    /// Its CRC-32; none where there is no file.
+    pub crc32: Option<u32>,
 }
 
 enum Phase {
@@ -417,6 +419,7 @@ impl Recorder {
             frames: self.tracks.iter().map(|&t| (t, self.counters.frames(t))).collect(),
             missing: rolling.ledger.missing().to_vec(),
             bytes: self.file.bytes(),
+            crc32: self.file.crc32(),
         };
         // The lane has room for the one report; who does not wait for it does not miss it.
         let _ = self.report.send(report);

@@ -12,7 +12,7 @@ use crate::record::take::{Job, Member, Recorded, Surroundings, Take};
 use crate::stage;
 use crate::usb::Bus;
 use genlock_formats::k4a;
-use genlock_formats::take::{Host, Outcome as Ending, Take as TakeFile};
+use genlock_formats::take::{File, Host, Outcome as Ending, Take as TakeFile};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -308,7 +308,9 @@ fn conclude(
     if !is_there {
         return (take, None);
     }
-    let unwritten = place.conclude(&take, &evidence::triggers(recorded)).err();
+    let triggers = evidence::triggers(recorded).to_csv();
+    take.files.push(File::of("triggers.csv", triggers.as_bytes()));
+    let unwritten = place.conclude(&take, &triggers).err();
     if let (None, Some(cause)) = (about.failure, &unwritten) {
         // The recordings are whole; the take, which nothing describes, is not.
         take.outcome = Ending::Failed;

@@ -6,7 +6,7 @@ use crate::record::evidence;
 use crate::record::output::file_name;
 use crate::record::take::Recorded;
 use crate::sync::Standing;
-use genlock_formats::take::{Control, Delay, Device, FORMAT, Host, Loss, Outcome, Take};
+use genlock_formats::take::{Control, Delay, Device, FORMAT, File, Host, Loss, Outcome, Take};
 use std::collections::BTreeMap;
 
 /// What is known of a take beside its devices.
@@ -42,7 +42,19 @@ pub(super) fn of(plan: &Plan, about: &About<'_>, recorded: &[Recorded]) -> Take 
         verdict: devices.iter().filter_map(|device| device.verdict).max(),
         host: Some(about.host.clone()),
         devices,
+        files: files(recorded),
     }
+}
+
+/// The recordings that were closed, as they are on the disk.
+fn files(recorded: &[Recorded]) -> Vec<File> {
+    let file = |recorded: &Recorded| {
+        let report = recorded.report.as_ref()?;
+        Some(File::new(&file_name(recorded.device.serial()), report.bytes, report.crc32?))
+    };
+    let mut files: Vec<_> = recorded.iter().filter_map(file).collect();
+    files.sort_by(|a, b| a.name.cmp(&b.name));
+    files
 }
 
 /// Without a failure only a person ends a take before it has the triggers that were asked for.

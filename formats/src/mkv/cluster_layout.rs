@@ -1,5 +1,6 @@
 //! The layout of one cluster: heads of our own, payloads left where they are.
 
+use super::sum::Sum;
 use crate::ebml::{id, put_id, put_size, size_width};
 
 /// One block to write.
@@ -66,6 +67,9 @@ pub struct ClusterLayout {
     /// Where in `heads` each block's payload goes.
     cuts: Vec<usize>,
     len: u64,
+    /// Bytes before what the cluster's checksum covers, and that checksum.
+    covered_at: usize,
+    crc: u32,
 }
 
 /// Largest relative time of a block: the field is a signed 16-bit number.
@@ -126,10 +130,18 @@ impl ClusterLayout {
             }
         }
         self.len = crc_at as u64 + body;
-        let crc = self.checksum(blocks, crc_at + CRC_BYTES as usize).to_le_bytes();
+        self.covered_at = crc_at + CRC_BYTES as usize;
+        self.crc = self.checksum(blocks, self.covered_at);
         self.heads[crc_at..crc_at + 2].copy_from_slice(&[0xBF, 0x84]);
-        self.heads[crc_at + 2..crc_at + 6].copy_from_slice(&crc);
+        self.heads[crc_at + 2..crc_at + 6].copy_from_slice(&self.crc.to_le_bytes());
         Ok(())
+    }
+
+    /// The checksum of the whole cluster. It comes out of the one that the cluster holds: no
+    /// payload is read again.
+    pub(super) fn sum(&self) -> Sum {
+        let covered = self.len - self.covered_at as u64;
+        Sum::of(&self.heads[..self.covered_at]).then(Sum { crc32: self.crc, bytes: covered })
     }
 
     /// The CRC-32 of everything from `start` in the heads on.

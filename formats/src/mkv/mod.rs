@@ -7,6 +7,7 @@ mod demux;
 mod mux;
 mod parts;
 mod schema;
+mod sum;
 
 pub use block::{Laces, ReadBlock};
 pub use cluster::{Blocks, Checksum, Cluster, Clusters};

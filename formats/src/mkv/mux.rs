@@ -6,6 +6,7 @@
 
 use super::cluster_layout::{Block, ClusterLayout};
 use super::schema::{Attachment, Header, Info, Tag, Target, Track, TrackKind};
+use super::sum::Sum;
 use crate::ebml::{Writer, id};
 use crate::{Error, ErrorKind, Result};
 
@@ -30,6 +31,10 @@ pub struct Muxer {
     cues: Vec<Cue>,
     at: u64,
     end_ticks: u64,
+    /// The front as it is now: it changes once more, when the file is closed.
+    front: Vec<u8>,
+    /// Of everything behind the front.
+    rest: Sum,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -47,6 +52,8 @@ pub struct Finish {
     pub append: Vec<u8>,
     /// What to overwrite in the front, first to last.
     pub patches: Vec<Patch>,
+    /// CRC-32 of the whole file, then.
+    pub crc32: u32,
 }
 
 /// Bytes to overwrite.
@@ -86,6 +93,8 @@ impl Muxer {
             cues: Vec::with_capacity(4096),
             at: front.len() as u64,
             end_ticks: 0,
+            front: front.clone(),
+            rest: Sum::default(),
         };
         (muxer, front)
     }
@@ -109,6 +118,7 @@ impl Muxer {
     pub fn written(&mut self, blocks: &[Block<'_>], layout: &ClusterLayout) {
         self.cue(blocks);
         self.at += layout.len();
+        self.rest = self.rest.then(layout.sum());
         let end = blocks.iter().map(Block::end_ticks).max().unwrap_or(0);
         self.end_ticks = self.end_ticks.max(end);
     }
@@ -147,7 +157,12 @@ impl Muxer {
             Patch { at: SEGMENT_START, bytes: seek_head(&self.seeks) },
             Patch { at: SEGMENT_START - 12, bytes: segment_head(Some(size)) },
         ];
-        Finish { append, patches }
+        for patch in &patches {
+            let at = patch.at as usize;
+            self.front[at..at + patch.bytes.len()].copy_from_slice(&patch.bytes);
+        }
+        let whole = Sum::of(&self.front).then(self.rest).then(Sum::of(&append));
+        Finish { append, patches, crc32: whole.crc32 }
     }
 }
 

@@ -44,7 +44,34 @@ const LISTED_MAX: usize = 100;
 /// several samples is a lost packet.
 const IMU_GAP_US: u64 = 3_000;
 
-pub(super) fn check_blocks(recording: &Recording<'_>) -> Blocks {
+/// The CRC-32 of a file, taken as far as the file has been read for something else: a file larger
+/// than memory comes from the disk once.
+pub(super) struct Sum<'a> {
+    rest: &'a [u8],
+    at: u64,
+    hasher: crc32fast::Hasher,
+}
+
+impl<'a> Sum<'a> {
+    pub fn new(bytes: &'a [u8]) -> Self {
+        Self { rest: bytes, at: 0, hasher: crc32fast::Hasher::new() }
+    }
+
+    fn up_to(&mut self, end: u64) {
+        let count = usize::try_from(end.saturating_sub(self.at)).unwrap_or(usize::MAX);
+        let (bytes, rest) = self.rest.split_at(count.min(self.rest.len()));
+        self.hasher.update(bytes);
+        self.at += bytes.len() as u64;
+        self.rest = rest;
+    }
+
+    pub fn finish(mut self) -> u32 {
+        self.up_to(u64::MAX);
+        self.hasher.finalize()
+    }
+}
+
+pub(super) fn check_blocks(recording: &Recording<'_>, mut sum: Option<&mut Sum<'_>>) -> Blocks {
     let mut blocks = Blocks::default();
     for track in recording.tracks() {
         let Some(entry) = recording.track(track) else {
@@ -63,7 +90,12 @@ pub(super) fn check_blocks(recording: &Recording<'_>) -> Blocks {
     }
     for cluster in recording.demuxer().clusters() {
         match cluster {
-            Ok(cluster) => blocks.cluster(recording, &cluster),
+            Ok(cluster) => {
+                blocks.cluster(recording, &cluster);
+                if let Some(sum) = &mut sum {
+                    sum.up_to(cluster.end());
+                }
+            }
             Err(error) => blocks.problem(&error),
         }
     }

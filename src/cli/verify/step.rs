@@ -40,9 +40,6 @@ struct Timed<'a> {
     tracks: Vec<(TrackName, Vec<u64>)>,
 }
 
-/// Triggers of a take at most, for which room is made: a month at 30 fps.
-const TRIGGERS_MAX: u64 = 30 * 86_400 * 31;
-
 /// Works the evidence out once more, and tells of contradictions.
 pub(super) fn recompute(
     take: &Take,
@@ -75,7 +72,9 @@ fn timed<'a>(
     let name = device.file.as_deref()?;
     let file = files.iter().find(|file| file.path.file_name() == Some(name.as_ref()))?;
     let rate = Rate::ALL.into_iter().find(|rate| rate.fps() == device.rate)?;
-    let count = usize::try_from(device.trigger_count.min(TRIGGERS_MAX)).ok()?;
+    // Room is made for the triggers that are written down, not for those that a number claims.
+    let rows = triggers.rows.len();
+    let count = usize::try_from(device.trigger_count).map_or(rows, |count| count.min(rows));
     let stem = file_stem(&device.serial);
     let mut timed =
         Timed { device, stem, rate, first: device.first_trigger, count, tracks: vec![] };
@@ -135,13 +134,14 @@ fn compare_cells(timed: &Timed<'_>, triggers: &Triggers, problems: &mut Vec<Stri
         let name = format!("{}.{track}", timed.stem);
         let Some(cells) = triggers.column(&name) else { continue };
         let cells: Vec<_> = cells.collect();
-        if cells.len() != times_us.len() || triggers.first != timed.first {
+        let count = timed.device.trigger_count;
+        if cells.len() as u64 != count || triggers.first != timed.first {
             problems.push(format!("triggers.csv does not have the triggers of {name}"));
             continue;
         }
-        let wrong = (timed.first..).zip(times_us.iter().zip(cells)).find_map(|(trigger, both)| {
+        let wrong = (0..).zip(times_us.iter().zip(cells)).find_map(|(place, both)| {
             let (&time_us, cell) = both;
-            wrong_cell(trigger, time_us, cell, &losses)
+            wrong_cell(timed.first.saturating_add(place), time_us, cell, &losses)
         });
         problems.extend(wrong.map(|wrong| format!("{name}: {wrong}")));
     }
@@ -227,7 +227,7 @@ fn standing(timed: &Timed<'_>, master: Option<&Timed<'_>>, triggers: &Triggers) 
 /// How much later than the master's color a device's leading exposures are planned.
 fn delay_us(device: &Device) -> f64 {
     let depth = if device.color_mode == "OFF" { device.depth_delay_off_color.ticks } else { 0 };
-    (device.delay_off_master.ticks + depth) as f64 * 100.0 / 9.0
+    device.delay_off_master.ticks.saturating_add(depth) as f64 * 100.0 / 9.0
 }
 
 fn compare_verdict(

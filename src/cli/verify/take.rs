@@ -20,6 +20,10 @@ pub(super) struct Facts {
 }
 
 impl Facts {
+    pub(super) fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
     pub(super) fn of(recording: &Recording<'_>, bytes: usize) -> Self {
         let configuration = recording.configuration();
         let off = || "OFF".to_owned();
