@@ -4,13 +4,17 @@ mod block;
 mod cluster;
 mod cluster_layout;
 mod demux;
+mod in_place;
 mod mux;
 mod parts;
+mod salvage;
 mod schema;
 
 pub use block::{Laces, ReadBlock};
 pub use cluster::{Blocks, Checksum, Cluster, Clusters};
 pub use cluster_layout::{Block, ClusterLayout, Payload};
 pub use demux::{Demuxer, Note};
-pub use mux::{Finish, Muxer, Patch};
+pub use in_place::{InPlace, Step};
+pub use mux::{Finish, Muxer, Parts, Patch};
+pub use salvage::{Kept, Lost, Salvage, Salvaged};
 pub use schema::{Attachment, Cue, Header, Info, Tag, Target, Track, TrackKind};
