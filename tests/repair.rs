@@ -490,3 +490,62 @@ fn what_needs_no_repair_or_cannot_have_any_is_left_alone() {
     genlock_exits(2, &["repair", "--in-place", text(&part)]);
     assert_eq!(fs::read(&part).expect("a file"), bytes);
 }
+
+/// The official writer goes on over its index after a flush. Until that ends with another whole
+/// cluster, the size of the Segment ends in the middle of the last one.
+#[test]
+fn a_cluster_across_a_stale_end_of_the_segment_is_kept() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (path, out) = (folder.path().join("a.mkv"), folder.path().join("b.mkv"));
+    let (all, clusters) = small(3);
+    let flushed = Recording::open(&all[..clusters[2]]).expect("it opens");
+    let plan = flushed.demuxer().finish_in_place(&mut |_| {}).expect("it is ours");
+    let mut bytes = crashed(&all[..clusters[2]], &plan.steps, usize::MAX);
+    bytes.truncate(clusters[2]);
+    bytes.extend_from_slice(&all[clusters[2]..]);
+    fs::write(&path, &bytes).expect("a file");
+    genlock_exits(0, &["repair", text(&path), "-o", text(&out)]);
+    let repaired = fs::read(&out).expect("it was repaired");
+    is_sound(&repaired);
+    assert!(frames(&repaired) == frames(&all) && frames(&all).len() == 12);
+}
+
+/// Bits that flip anywhere: repair ends, without a panic, and keeps what our reader reads.
+#[test]
+fn flipped_bits_cost_no_more_than_what_they_are_in() {
+    let (bytes, clusters) = small(3);
+    let mut state = 1_u64;
+    let mut random = |below: usize| {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963);
+        (state >> 33) as usize % below
+    };
+    let folder = tempfile::tempdir().expect("a folder");
+    let (path, out) = (folder.path().join("a.mkv"), folder.path().join("b.mkv"));
+    for round in 0..2000 {
+        let mut changed = bytes.clone();
+        for _ in 0..=round % 3 {
+            let place = match round % 2 {
+                0 => random(changed.len()),
+                _ => clusters[0] + random(changed.len() - clusters[0]),
+            };
+            changed[place] ^= 1 << random(8);
+        }
+        changed.truncate(changed.len() - random(40));
+        let before = frames(&changed);
+        if let Ok(recording) = Recording::open(&changed)
+            && let Ok(plan) = recording.demuxer().finish_in_place(&mut |_| {})
+        {
+            for done in 1..=plan.steps.len() {
+                let finished = crashed(&changed, &plan.steps[..done], usize::MAX);
+                assert!(frames(&finished) == before, "round {round}, {done} steps done");
+            }
+        }
+        if round % 10 == 0 {
+            fs::write(&path, &changed).expect("a file");
+            if into_new_file(&path, &out).is_ok() {
+                assert!(frames(&fs::read(&out).expect("a file")) == before, "round {round}");
+                fs::remove_file(&out).expect("it is there");
+            }
+        }
+    }
+}

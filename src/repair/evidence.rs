@@ -101,10 +101,14 @@ impl DeviceFile {
         let number = |(track, times_us): &(TrackName, Vec<u64>)| {
             let mut numbering = Numbering::new(configuration.rate, phase_us(*track));
             origin.into_iter().for_each(|origin| numbering.begin_at(origin));
+            let mut latest = None;
             let admit = |&time_us: &u64| match numbering.admit(time_us) {
-                Admission::Trigger(trigger) => Some((trigger, time_us)),
+                Admission::Trigger(trigger) if Some((trigger, time_us)) > latest => {
+                    latest = Some((trigger, time_us));
+                    latest
+                }
                 // Not in a file of ours; verify tells of it.
-                Admission::Repeated(_) | Admission::RolledBack(_) => None,
+                _ => None,
             };
             (*track, times_us.iter().filter_map(admit).collect())
         };
@@ -137,8 +141,8 @@ impl Numbered {
     fn period_us(&self) -> Option<f64> {
         let (_, frames) = self.leading()?;
         let ((first, first_us), (last, last_us)) = (*frames.first()?, *frames.last()?);
-        let measured = last_us - first_us >= MEASURED_US;
-        measured.then(|| (last_us - first_us) as f64 / (last - first) as f64)
+        let apart_us = last_us.saturating_sub(first_us);
+        (apart_us >= MEASURED_US && last > first).then(|| apart_us as f64 / (last - first) as f64)
     }
 
     /// The trigger nearest to a device time.

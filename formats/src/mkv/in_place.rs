@@ -40,7 +40,12 @@ impl Demuxer<'_> {
         let is_there = |(id, at): (u32, u64)| {
             self.parts.iter().any(|part| part.id == id && part.at as u64 == at)
         };
-        places.into_iter().all(is_there) && self.header.info.muxing_app.starts_with("genlock-")
+        let head = self.bytes.get(SEGMENT_START as usize - 12..).unwrap_or_default();
+        let begins = self.segment_at as u64 == SEGMENT_START
+            && head.starts_with(&[0x18, 0x53, 0x80, 0x67, 0x01]);
+        begins
+            && places.into_iter().all(is_there)
+            && self.header.info.muxing_app.starts_with("genlock-")
     }
 
     /// How to finish this file where it lies. `tell` hears of every piece that is kept or lost.

@@ -6,7 +6,7 @@ use super::cluster::{Checksum, Cluster, Clusters};
 use super::demux::{BEHIND_THE_END, Demuxer};
 use super::mux::{Parts, put_tag};
 use super::schema::Tag;
-use crate::ebml::{Element, Writer, id, put_id};
+use crate::ebml::{Element, Writer, id, put_id, size_width};
 use crate::{Error, ErrorKind};
 use std::ops::Range;
 
@@ -163,7 +163,7 @@ impl<'a> Kept<'a> {
         let blocks: usize = self.body.iter().map(ExactSizeIterator::len).sum();
         let size = (CRC_BYTES + time.len() + blocks) as u64;
         let width = match element.sized {
-            true => element.content.start - element.at - 4,
+            true => (element.content.start - element.at - 4).max(size_width(size)),
             false => 8,
         };
         let mut hasher = crc32fast::Hasher::new();
