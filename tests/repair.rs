@@ -485,6 +485,8 @@ fn what_needs_no_repair_or_cannot_have_any_is_left_alone() {
     untouched(1, &["-o", "/nowhere/x.mkv"], &bytes, "cannot create");
     assert_eq!(fs::read(&out).expect("a file"), b"somebody's");
     genlock_exits(1, &["repair", text(&folder.path().join("nothing.mkv"))]);
+    fs::write(folder.path().join("b.mkv.repairing"), "half").expect("a file");
+    untouched(2, &["-o", text(&folder.path().join("b.mkv"))], &bytes, "interrupted");
     let part = folder.path().join("a.mkv.part");
     fs::write(&part, &bytes).expect("a file");
     genlock_exits(2, &["repair", "--in-place", text(&part)]);
@@ -548,4 +550,69 @@ fn flipped_bits_cost_no_more_than_what_they_are_in() {
             }
         }
     }
+}
+
+#[test]
+fn clusters_of_unknown_size_get_their_sizes() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (path, out) = (folder.path().join("a.mkv"), folder.path().join("b.mkv"));
+    let (bytes, clusters) = small(5);
+    let mut unknown = bytes.clone();
+    for at in clusters {
+        assert_eq!(unknown[at + 4] >> 6, 1, "a size of two bytes");
+        unknown[at + 4..at + 6].copy_from_slice(&[0x7F, 0xFF]);
+    }
+    fs::write(&path, &unknown).expect("a file");
+    genlock_exits(0, &["repair", text(&path), "-o", text(&out)]);
+    let repaired = fs::read(&out).expect("it was repaired");
+    is_sound(&repaired);
+    assert!(frames(&repaired) == frames(&bytes));
+    if let Some(dump) = official(&out) {
+        assert_eq!(captures(&dump).len(), 5);
+    }
+}
+
+/// Some editors of tags delete all that are of the whole file.
+#[test]
+fn a_finished_file_whose_mode_was_lost_opens_again() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (path, out) = (folder.path().join("a.mkv"), folder.path().join("b.mkv"));
+    let (bytes, _) = small(3);
+    let recording = Recording::open(&bytes).expect("it opens");
+    let plan = recording.demuxer().finish_in_place(&mut |_| {}).expect("it is ours");
+    let mut whole = crashed(&bytes, &plan.steps, usize::MAX);
+    let name = b"K4A_DEPTH_MODE";
+    let at = whole.windows(name.len()).position(|window| window == name).expect("the tag");
+    whole[at] = b'X';
+    fs::write(&path, &whole).expect("a file");
+    if let Some(refused) = official_dump(&path) {
+        assert!(refused.is_err());
+    }
+    let output = genlock_exits(3, &["repair", text(&path), "-o", text(&out)]);
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(said.contains("rebuilt: K4A_DEPTH_MODE: NFOV_2X2BINNED"), "{said}");
+    assert!(said.contains("damaged, and kept") && said.contains("list of tags"), "{said}");
+    is_sound(&fs::read(&out).expect("it was repaired"));
+    official(&out);
+}
+
+#[test]
+fn a_disk_that_is_full_leaves_nothing_behind() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("a.mkv.part");
+    let (bytes, _) = small(200);
+    fs::write(&path, &bytes).expect("a file");
+    let mut command = Command::new("bash");
+    command.args([
+        "-c",
+        "ulimit -f 8; exec \"$@\"",
+        "bash",
+        env!("CARGO_BIN_EXE_genlock"),
+        "repair",
+    ]);
+    let output = command.arg(&path).output().expect("bash is there");
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.code() == Some(1) && said.contains("cannot write"), "{said}");
+    assert_eq!(fs::read_dir(folder.path()).expect("a folder").count(), 1);
+    assert_eq!(fs::read(&path).expect("the original"), bytes);
 }

@@ -1,5 +1,6 @@
 //! `genlock repair`: finishes what a crash left open, and rescues files of other recorders.
 
+use super::signals::fail_at_size_limits;
 use super::{Verdict, lossy, plain, print, print_json};
 use crate::error::{Error, Result};
 use crate::repair::{self, LostPart, Report, TakeReport};
@@ -53,6 +54,7 @@ fn maybe_lossy<S: serde::Serializer>(
 }
 
 pub(super) fn run(args: &RepairArgs) -> Result<Verdict> {
+    fail_at_size_limits()?;
     let path = args.path.as_path();
     let output = args.output.clone().unwrap_or_else(|| repair::default_output(path));
     let new = (!args.in_place).then_some(output.as_path());

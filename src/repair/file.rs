@@ -132,6 +132,13 @@ pub(super) fn copy(
     tally.report.unknown = rebuilt.unknown;
     // Not `.part`: that may be the name of what is repaired.
     let growing = output.with_added_extension("repairing");
+    if is_taken(&growing) {
+        return Err(Error::Usage(format!(
+            "{} is there, from a repair that was interrupted or still goes on: remove it when \
+             none does",
+            growing.display()
+        )));
+    }
     let mut file = PartFile::create_under(growing, output)?;
     let write = || {
         let mut front = Some(front);

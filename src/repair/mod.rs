@@ -3,6 +3,7 @@
 
 mod evidence;
 mod file;
+mod numbering;
 mod report;
 mod take;
 

@@ -1,8 +1,9 @@
 //! A take whose recorder did not come to conclude it: its files, and then what the recorder would
 //! have written about them.
 
-use super::evidence::{self, DeviceFile};
+use super::evidence;
 use super::file::{copy, into_new_file, refuse_growing, refuse_taken, where_it_lies};
+use super::numbering::DeviceFile;
 use super::own_name;
 use super::report::Report;
 use crate::config::Output;
