@@ -111,6 +111,14 @@ impl PartFile {
         Ok(Self { file, part, path: path.to_owned(), bytes: 0 })
     }
 
+    /// The same file, for a thread that makes it durable while it grows.
+    ///
+    /// # Errors
+    /// `Disk` when the system has no more files to give.
+    pub fn beside(&self) -> Result<File> {
+        self.file.try_clone().map_err(|cause| self.failed("cannot open once more", &cause))
+    }
+
     /// Removes what was written: it is of no use to anybody.
     pub fn discard(self) {
         // A name that cannot be removed harms nobody.

@@ -11,6 +11,7 @@ use std::fs::{File, OpenOptions, TryLockError};
 use std::io::IoSlice;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
+use std::sync::mpsc::sync_channel;
 
 /// Writes what is left of the recording at `path` into the new file `output`: with a valid front,
 /// exact sizes and an index. A sound file is left as it is, and nothing is written.
@@ -111,6 +112,9 @@ fn sound(path: &Path, map: &Map, recording: &Recording<'_>) -> Result<Option<Rep
     }
 }
 
+/// How much is written before the disk is told to make it durable, beside the writing of more.
+const SYNC_EVERY_BYTES: u64 = 64 << 20;
+
 /// Copies what is left.
 pub(super) fn copy(
     path: &Path,
@@ -140,8 +144,12 @@ pub(super) fn copy(
         )));
     }
     let mut file = PartFile::create_under(growing, output)?;
-    let write = || {
-        let mut front = Some(front);
+    let beside = file.beside()?;
+    // The disk is to work while we copy, and not to wait for the last byte.
+    let (grown, heard) = sync_channel(1);
+    let done = std::thread::scope(|scope| {
+        let syncing = scope.spawn(move || heard.into_iter().try_for_each(|()| beside.sync_data()));
+        let (mut front, mut unsynced) = (Some(front), 0);
         for piece in demuxer.salvage() {
             tally.piece(&piece);
             if let Salvaged::Kept(kept) = &piece {
@@ -149,8 +157,17 @@ pub(super) fn copy(
                 let pieces = front.iter().map(Vec::as_slice).chain(kept.pieces());
                 file.append(&mut pieces.map(IoSlice::new).collect::<Vec<_>>())?;
                 muxer.kept(kept);
+                unsynced += kept.len();
+                // A thread that is busy hears of it later.
+                if unsynced >= SYNC_EVERY_BYTES && grown.try_send(()).is_ok() {
+                    unsynced = 0;
+                }
             }
         }
+        drop(grown);
+        // The system tells of a write that failed once, and it may have told that thread.
+        let synced = syncing.join().unwrap_or_else(|_| Err(std::io::ErrorKind::Other.into()));
+        synced.map_err(|cause| Error::disk("cannot make durable", output, &cause))?;
         if front.is_some() {
             return Err(Error::file(path, &"holds no whole frame: cannot be repaired"));
         }
@@ -160,8 +177,8 @@ pub(super) fn copy(
         finish.patches.iter().try_for_each(|patch| file.patch(patch.at, &patch.bytes))?;
         file.sync()?;
         file.publish()
-    };
-    if let Err(cause) = write() {
+    });
+    if let Err(cause) = done {
         file.discard();
         return Err(cause);
     }
