@@ -2,7 +2,8 @@
 //!
 //! Rooms, lowest floor first: [`error`], [`clock`], [`pool`], [`lane`] and [`stage`] know nothing
 //! of cameras; [`frame`] and [`config`] are values; [`usb`] is the door to devices, [`sync`] the
-//! arithmetic of time; [`device`] is one Azure Kinect, [`rig`] many as one; [`record`] makes takes.
+//! arithmetic of time; [`device`] is one Azure Kinect, [`rig`] many as one; [`record`] makes takes,
+//! [`repair`] finishes what a crash left open.
 
 pub mod cli;
 pub mod clock;
@@ -14,6 +15,7 @@ pub mod lane;
 pub mod map;
 pub mod pool;
 pub mod record;
+pub mod repair;
 pub mod rig;
 pub mod stage;
 pub mod sync;

@@ -8,6 +8,7 @@ mod list;
 mod out;
 mod progress;
 mod record;
+mod repair;
 mod rig;
 mod signals;
 mod target;
@@ -47,6 +48,10 @@ enum Command {
     Info(info::InfoArgs),
     /// Read takes and recordings through: are they whole?
     Verify(verify::VerifyArgs),
+    /// Finish what a crash left open, also files of other recorders
+    #[command(after_help = "Exit codes: 0 repaired, or nothing to do; 3 repaired, and something \
+                            is lost; 1 cannot be repaired; 2 usage.")]
+    Repair(repair::RepairArgs),
 }
 
 /// How a command ended, for the program that called it.
@@ -70,6 +75,7 @@ pub fn main() -> ExitCode {
         Command::Rig(args) => rig::run(&args),
         Command::Info(args) => info::run(&args),
         Command::Verify(args) => verify::run(&args),
+        Command::Repair(args) => repair::run(&args),
     };
     match done {
         Ok(Verdict::Whole) => ExitCode::SUCCESS,

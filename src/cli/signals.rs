@@ -17,9 +17,15 @@ pub(super) fn stop_on_signals() -> Result<Arc<AtomicBool>> {
         flag::register_conditional_default(signal, Arc::clone(&stop)).map_err(failed)?;
         flag::register(signal, Arc::clone(&stop)).map_err(failed)?;
     }
-    // A file at its size limit: the write then fails, as on a full disk, and the take is closed.
-    flag::register(SIGXFSZ, Arc::default()).map_err(failed)?;
+    fail_at_size_limits()?;
     Ok(stop)
+}
+
+/// A write to a file at its size limit fails, as on a full disk, so that files can be closed; it
+/// does not end the process.
+pub(super) fn fail_at_size_limits() -> Result<()> {
+    let failed = |cause| Error::Device(format!("cannot watch for signals: {cause}"));
+    flag::register(SIGXFSZ, Arc::default()).map(|_| ()).map_err(failed)
 }
 
 /// Whether this process was started with a signal ignored.

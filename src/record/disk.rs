@@ -77,10 +77,18 @@ impl PartFile {
     /// # Errors
     /// `Disk` when it, or its `.part`, is there already or cannot be created.
     pub fn create(path: &Path) -> Result<Self> {
+        Self::create_under(part_path(path), path)
+    }
+
+    /// Creates the file that will be `path`, and is called `part` until then.
+    ///
+    /// # Errors
+    /// `Disk` when one of them is there already, or `part` cannot be created.
+    pub fn create_under(part: PathBuf, path: &Path) -> Result<Self> {
         if is_taken(path) {
             return Err(Error::Disk(format!("{} exists and is not overwritten", path.display())));
         }
-        Self::create_part(path)
+        Self::create_as(part, path)
     }
 
     /// Creates the file that will be `path`, if that is free by then.
@@ -88,13 +96,33 @@ impl PartFile {
     /// # Errors
     /// `Disk` when its `.part` is there already or cannot be created.
     pub(super) fn create_part(path: &Path) -> Result<Self> {
-        let part = part_path(path);
+        Self::create_as(part_path(path), path)
+    }
+
+    fn create_as(part: PathBuf, path: &Path) -> Result<Self> {
         let file = OpenOptions::new()
             .write(true)
             .create_new(true)
             .open(&part)
             .map_err(|cause| Error::disk("cannot create", &part, &cause))?;
+        // Held as long as the file grows, so that nobody repairs it meanwhile; a killed recorder
+        // lets go of it. Where the file system knows no locks it is not held.
+        let _ = file.try_lock();
         Ok(Self { file, part, path: path.to_owned(), bytes: 0 })
+    }
+
+    /// The same file, for a thread that makes it durable while it grows.
+    ///
+    /// # Errors
+    /// `Disk` when the system has no more files to give.
+    pub fn beside(&self) -> Result<File> {
+        self.file.try_clone().map_err(|cause| self.failed("cannot open once more", &cause))
+    }
+
+    /// Removes what was written: it is of no use to anybody.
+    pub fn discard(self) {
+        // A name that cannot be removed harms nobody.
+        let _ = std::fs::remove_file(&self.part);
     }
 
     fn failed(&self, what: &str, cause: &std::io::Error) -> Error {
@@ -146,21 +174,29 @@ impl Disk for PartFile {
     }
 
     fn publish(&mut self) -> Result<()> {
-        // NOREPLACE: a file that took the name while we recorded is somebody's and stays.
-        rename_to_free(&self.part, &self.path)
-            .map_err(|cause| self.failed("cannot give its name to", &cause))?;
-        let folder = match self.path.parent() {
-            Some(parent) if !parent.as_os_str().is_empty() => parent,
-            _ => Path::new("."),
-        };
-        match File::open(folder) {
-            // A folder that we may write and not read: the name is there, and on the disk when the
-            // system comes to it.
-            Err(cause) if cause.kind() == std::io::ErrorKind::PermissionDenied => Ok(()),
-            opened => opened
-                .and_then(|folder| folder.sync_all())
-                .map_err(|cause| Error::disk("cannot make durable", folder, &cause)),
-        }
+        give_name(&self.part, &self.path)
+    }
+}
+
+/// Gives a file its own name, and makes that durable.
+///
+/// # Errors
+/// `Disk` when the name is taken; the file keeps the one that it had.
+pub fn give_name(part: &Path, path: &Path) -> Result<()> {
+    // NOREPLACE: a file that took the name while we recorded is somebody's and stays.
+    rename_to_free(part, path)
+        .map_err(|cause| Error::disk("cannot give its name to", part, &cause))?;
+    let folder = match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    };
+    match File::open(folder) {
+        // A folder that we may write and not read: the name is there, and on the disk when the
+        // system comes to it.
+        Err(cause) if cause.kind() == std::io::ErrorKind::PermissionDenied => Ok(()),
+        opened => opened
+            .and_then(|folder| folder.sync_all())
+            .map_err(|cause| Error::disk("cannot make durable", folder, &cause)),
     }
 }
 

@@ -130,7 +130,7 @@ impl RecordingFile {
         }
         self.disk.sync()?;
         self.disk.publish()?;
-        self.crc32 = Some(finish.crc32);
+        self.crc32 = finish.crc32;
         Ok(())
     }
 

@@ -21,7 +21,7 @@ mod window;
 
 pub use cameras::Cameras;
 pub use counters::Counters;
-pub use disk::{Disk, PartFile, is_taken, part_path};
+pub use disk::{Disk, PartFile, give_name, is_taken, part_path};
 pub use encode::{Encoder, swap_bytes};
 pub use evidence::UNNOTED;
 pub use file::{About, RecordingFile};

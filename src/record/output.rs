@@ -38,6 +38,12 @@ impl Place {
         Ok(place)
     }
 
+    /// The folder of a take that is there already.
+    #[must_use]
+    pub fn of_take(folder: &Path) -> Self {
+        Self { output: Output::Folder(folder.to_owned()), made: Vec::new() }
+    }
+
     /// The file of the device with `serial`.
     ///
     /// # Errors

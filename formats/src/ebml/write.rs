@@ -78,6 +78,11 @@ impl Writer {
         });
     }
 
+    /// Elements that are laid out already.
+    pub fn raw(&mut self, elements: &[u8]) {
+        self.bytes.extend_from_slice(elements);
+    }
+
     /// A Void of `total` bytes in all, its own head of three bytes included.
     ///
     /// # Panics

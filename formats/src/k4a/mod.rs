@@ -5,6 +5,7 @@ mod capture;
 mod configuration;
 mod imu;
 mod mode;
+mod rebuild;
 mod recording;
 mod write;
 
@@ -14,5 +15,6 @@ pub use imu::ImuSample;
 pub use mode::{
     ColorFormat, ColorMode, DepthMode, ParseModeError, Rate, Resolution, Role, TrackName,
 };
+pub use rebuild::Rebuilt;
 pub use recording::Recording;
 pub use write::{About, Device, header, split_start_offset, track_number, tracks_of};

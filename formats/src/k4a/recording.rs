@@ -134,17 +134,20 @@ impl<'a> Recording<'a> {
     /// A file without the tag of the start offset was killed before its first flush. Its IMU
     /// samples carry device time, so the first gives the offset back (recording-format.md 8.5).
     fn offset_of_imu(&mut self) -> u64 {
-        let first = self.track_blocks(TrackName::Imu).flatten().next();
-        let offset = first.and_then(|block| {
-            let sample = block.frames.clone().next()?.first_chunk::<{ ImuSample::BYTES }>()?;
-            let device_ns = ImuSample::from_bytes(sample).accelerometer_ns;
-            device_ns.checked_sub(u64::try_from(block.time_ns).ok()?)
-        });
+        let offset = self.imu_offset();
         self.note(match offset {
             Some(_) => "no tag K4A_START_OFFSET_NS: the offset is that of the first IMU sample",
             None => "no tag K4A_START_OFFSET_NS: image times count from the start of the file",
         });
         offset.unwrap_or(0)
+    }
+
+    /// The start offset in nanoseconds by the first IMU sample and the time of its block.
+    pub(super) fn imu_offset(&self) -> Option<u64> {
+        let block = self.track_blocks(TrackName::Imu).flatten().next()?;
+        let sample = block.frames.clone().next()?.first_chunk::<{ ImuSample::BYTES }>()?;
+        let device_ns = ImuSample::from_bytes(sample).accelerometer_ns;
+        device_ns.checked_sub(u64::try_from(block.time_ns).ok()?)
     }
 
     /// A tag's value as a number: leading digits count, as the official reader reads it.

@@ -7,9 +7,9 @@ use crate::{Error, ErrorKind, Result};
 /// One cluster.
 #[derive(Debug, Clone)]
 pub struct Cluster<'a> {
-    bytes: &'a [u8],
-    element: Element,
-    time: ClusterTime,
+    pub(super) bytes: &'a [u8],
+    pub(super) element: Element,
+    pub(super) time: ClusterTime,
 }
 
 /// What a cluster's checksum says.
@@ -119,6 +119,11 @@ pub struct Clusters<'a> {
 impl<'a> Clusters<'a> {
     pub(super) fn new(bytes: &'a [u8], at: usize, end: usize, scale_ns: u64) -> Self {
         Self { bytes, at, end, scale_ns }
+    }
+
+    /// Where the walk stands.
+    pub(super) fn at(&self) -> u64 {
+        self.at as u64
     }
 
     fn damaged(&mut self, from: usize) -> Error {

@@ -21,21 +21,24 @@ pub struct Note {
 /// A Matroska file.
 #[derive(Debug, Clone)]
 pub struct Demuxer<'a> {
-    bytes: &'a [u8],
-    header: Header,
+    pub(super) bytes: &'a [u8],
+    pub(super) header: Header,
     notes: Vec<Note>,
     cues: Vec<Cue>,
-    segment_at: usize,
-    clusters_at: usize,
+    pub(super) segment_at: usize,
+    pub(super) clusters_at: usize,
     end: usize,
     finished: bool,
     /// The parts that were read, wherever they stand.
-    parts: Vec<Element>,
+    pub(super) parts: Vec<Element>,
 }
 
 /// Ticks of 1 us, as every official writer since 1.0 makes them: assumed for a recording that was
 /// killed before it could say so (recording-format.md 8.5).
 const SCALE_ASSUMED_NS: u64 = 1000;
+
+/// A note that is no fault of the recording.
+pub(super) const BEHIND_THE_END: &str = "bytes behind the end of the recording: not read";
 
 /// Matroska's own default.
 const SCALE_DEFAULT_NS: u64 = 1_000_000;
@@ -46,6 +49,22 @@ impl<'a> Demuxer<'a> {
     /// # Errors
     /// `NotMatroska`, or what is missing or malformed in the front, with its offset.
     pub fn open(bytes: &'a [u8]) -> Result<Self> {
+        let demuxer = Self::open_with(bytes, segment_end)?;
+        if demuxer.finished && demuxer.end < bytes.len() && demuxer.is_cut_by_its_end() {
+            // Written on behind a flush, whose size for the Segment no longer holds.
+            return Self::open_with(bytes, |bytes, segment, notes| {
+                let text = "a cluster across the segment's end: the recording was not finished";
+                notes.push(Note { at: segment.at as u64, text });
+                bytes.len()
+            });
+        }
+        Ok(demuxer)
+    }
+
+    fn open_with(
+        bytes: &'a [u8],
+        segment_end: impl FnOnce(&[u8], &Element, &mut Vec<Note>) -> usize,
+    ) -> Result<Self> {
         let segment = segment(bytes)?;
         let mut notes = Vec::new();
         let end = segment_end(bytes, &segment, &mut notes);
@@ -69,6 +88,12 @@ impl<'a> Demuxer<'a> {
         };
         demuxer.read_parts(&front, segment.content.start)?;
         Ok(demuxer)
+    }
+
+    /// Whether a cluster reaches beyond what the Segment says of its end. An index that can be used
+    /// stands behind the last cluster, and then none does.
+    fn is_cut_by_its_end(&self) -> bool {
+        self.cues.is_empty() && self.clusters().flatten().last().is_some_and(|c| !c.is_complete())
     }
 
     fn read_parts(&mut self, front: &Front, segment_start: usize) -> Result<()> {
@@ -222,8 +247,7 @@ fn segment_end(bytes: &[u8], segment: &Element, notes: &mut Vec<Note>) -> usize 
         return bytes.len();
     }
     if end < bytes.len() {
-        let text = "bytes behind the end of the recording: not read";
-        notes.push(Note { at: end as u64, text });
+        notes.push(Note { at: end as u64, text: BEHIND_THE_END });
     }
     end
 }

@@ -5,6 +5,7 @@
 //! leaves a file that every reader opens (recording-format.md 8.7).
 
 use super::cluster_layout::{Block, ClusterLayout};
+use super::salvage::Kept;
 use super::schema::{Attachment, Header, Info, Tag, Target, Track, TrackKind};
 use super::sum::Sum;
 use crate::ebml::{Writer, id};
@@ -12,12 +13,12 @@ use crate::{Error, ErrorKind, Result};
 
 /// Where the Segment's content begins: behind the EBML head (40 bytes), its id and an 8-byte size.
 /// Every position in the file counts from here.
-const SEGMENT_START: u64 = 52;
+pub(super) const SEGMENT_START: u64 = 52;
 
 /// Bytes kept for the SeekHead and for Info, as the official writer keeps them (recording-format.md
 /// 1.3).
-const SEEK_HEAD_RESERVE: usize = 1027;
-const INFO_RESERVE: usize = 259;
+pub(super) const SEEK_HEAD_RESERVE: usize = 1027;
+pub(super) const INFO_RESERVE: usize = 259;
 
 /// Least time between two cues, in nanoseconds: the official writer's own (recording-format.md 6).
 const CUE_EVERY_NS: u64 = 1_000_000_000;
@@ -33,8 +34,8 @@ pub struct Muxer {
     end_ticks: u64,
     /// The front as it is now: it changes once more, when the file is closed.
     front: Vec<u8>,
-    /// Of everything behind the front.
-    rest: Sum,
+    /// Of everything behind the front, as long as all of it was laid out here.
+    rest: Option<Sum>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -52,8 +53,8 @@ pub struct Finish {
     pub append: Vec<u8>,
     /// What to overwrite in the front, first to last.
     pub patches: Vec<Patch>,
-    /// CRC-32 of the whole file, then.
-    pub crc32: u32,
+    /// CRC-32 of the whole file, then; none where some of its bytes were not laid out here.
+    pub crc32: Option<u32>,
 }
 
 /// Bytes to overwrite.
@@ -65,15 +66,34 @@ pub struct Patch {
     pub bytes: Vec<u8>,
 }
 
+/// What stands between Info and the first cluster, as elements; empty where there is none.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Parts {
+    /// The list of tracks.
+    pub tracks: Vec<u8>,
+    /// The attachments.
+    pub attachments: Vec<u8>,
+    /// The tags.
+    pub tags: Vec<u8>,
+}
+
 impl Muxer {
     /// Lays out the front of a file. Gives the muxer and those bytes.
     #[must_use]
     pub fn new(header: &Header) -> (Self, Vec<u8>) {
-        let parts = [
-            (id::TRACKS, tracks(&header.tracks)),
-            (id::ATTACHMENTS, attachments(&header.attachments)),
-            (id::TAGS, tags(&header.tags)),
-        ];
+        let parts = Parts {
+            tracks: tracks(&header.tracks),
+            attachments: attachments(&header.attachments),
+            tags: tags(&header.tags),
+        };
+        Self::with_parts(header, &parts)
+    }
+
+    /// The same around parts that another file had, which are not laid out anew.
+    #[must_use]
+    pub fn with_parts(header: &Header, parts: &Parts) -> (Self, Vec<u8>) {
+        let Parts { tracks, attachments, tags } = parts;
+        let parts = [(id::TRACKS, tracks), (id::ATTACHMENTS, attachments), (id::TAGS, tags)];
         let mut seeks = vec![(id::INFO, SEEK_HEAD_RESERVE as u64)];
         let mut position = (SEEK_HEAD_RESERVE + INFO_RESERVE) as u64;
         for (id, bytes) in parts.iter().filter(|(_, bytes)| !bytes.is_empty()) {
@@ -86,17 +106,23 @@ impl Muxer {
         front.extend(seek_head(&seeks));
         front.extend(info_with_void(&info));
         parts.iter().for_each(|(_, bytes)| front.extend_from_slice(bytes));
-        let muxer = Self {
-            info,
+        let muxer = Self::resume(header, seeks, front.len() as u64);
+        (Self { front: front.clone(), rest: Some(Sum::default()), ..muxer }, front)
+    }
+
+    /// A muxer of a file whose front is written, with these entries in its SeekHead, and whose
+    /// first cluster is at `at`.
+    pub(super) fn resume(header: &Header, seeks: Vec<(u32, u64)>, at: u64) -> Self {
+        Self {
+            info: Info { duration_ticks: None, ..header.info.clone() },
             tracks: header.tracks.iter().map(|track| track.number).collect(),
             seeks,
             cues: Vec::with_capacity(4096),
-            at: front.len() as u64,
+            at,
             end_ticks: 0,
-            front: front.clone(),
-            rest: Sum::default(),
-        };
-        (muxer, front)
+            front: Vec::new(),
+            rest: None,
+        }
     }
 
     /// Lays out the next cluster: `blocks`, which are sorted by time. The bytes are `layout`'s
@@ -116,26 +142,43 @@ impl Muxer {
     /// The cluster that was laid out is in the file: what follows counts from behind it. A cluster
     /// that could not be written is not told of, and the file can still be finished.
     pub fn written(&mut self, blocks: &[Block<'_>], layout: &ClusterLayout) {
-        self.cue(blocks);
-        self.at += layout.len();
-        self.rest = self.rest.then(layout.sum());
+        self.rest = self.rest.map(|rest| rest.then(layout.sum()));
+        let first = self.tracks.first();
+        let cued = blocks.iter().find(|block| Some(&block.track) == first);
         let end = blocks.iter().map(Block::end_ticks).max().unwrap_or(0);
-        self.end_ticks = self.end_ticks.max(end);
+        self.follow(layout.len(), cued.map(|block| block.time_ticks), end);
+    }
+
+    /// A cluster of another file is in this one.
+    pub fn kept(&mut self, cluster: &Kept<'_>) {
+        let ticks = |ns: i64| u64::try_from(ns).unwrap_or(0) / self.info.timestamp_scale_ns.max(1);
+        let cued = cluster.first_of(self.tracks.first().copied());
+        let (cued, end) = (cued.map(ticks), ticks(cluster.last_ns));
+        // Its bytes are not looked at here.
+        self.rest = None;
+        self.follow(cluster.len(), cued, end);
+    }
+
+    /// A cluster of `len` bytes is in the file; the first block of the first track in it is at
+    /// `cued`.
+    fn follow(&mut self, len: u64, cued: Option<u64>, end_ticks: u64) {
+        if let Some(ticks) = cued {
+            self.cue(ticks);
+        }
+        self.at += len;
+        self.end_ticks = self.end_ticks.max(end_ticks);
     }
 
     /// The official writer's rule: at most one cue a second, on the first track; a cue at time 0
     /// does not count as one (recording-format.md 6).
-    fn cue(&mut self, blocks: &[Block<'_>]) {
+    fn cue(&mut self, time_ticks: u64) {
         let Some(&track) = self.tracks.first() else {
-            return;
-        };
-        let Some(block) = blocks.iter().find(|block| block.track == track) else {
             return;
         };
         let every_ticks = CUE_EVERY_NS / self.info.timestamp_scale_ns.max(1);
         let last = self.cues.last().map_or(0, |cue| cue.time_ticks);
-        if last == 0 || block.time_ticks.saturating_sub(last) >= every_ticks {
-            let (time_ticks, cluster_position) = (block.time_ticks, self.at - SEGMENT_START);
+        if last == 0 || time_ticks.saturating_sub(last) >= every_ticks {
+            let cluster_position = self.at - SEGMENT_START;
             self.cues.push(Cue { time_ticks, track, cluster_position });
         }
     }
@@ -157,12 +200,14 @@ impl Muxer {
             Patch { at: SEGMENT_START, bytes: seek_head(&self.seeks) },
             Patch { at: SEGMENT_START - 12, bytes: segment_head(Some(size)) },
         ];
-        for patch in &patches {
-            let at = patch.at as usize;
-            self.front[at..at + patch.bytes.len()].copy_from_slice(&patch.bytes);
-        }
-        let whole = Sum::of(&self.front).then(self.rest).then(Sum::of(&append));
-        Finish { append, patches, crc32: whole.crc32 }
+        let crc32 = self.rest.map(|rest| {
+            for patch in &patches {
+                let at = patch.at as usize;
+                self.front[at..at + patch.bytes.len()].copy_from_slice(&patch.bytes);
+            }
+            Sum::of(&self.front).then(rest).then(Sum::of(&append)).crc32
+        });
+        Finish { append, patches, crc32 }
     }
 }
 
@@ -292,17 +337,20 @@ fn attachments(attachments: &[Attachment]) -> Vec<u8> {
 fn tags(tags: &[Tag]) -> Vec<u8> {
     unless_empty(tags, |writer| {
         writer.master_with_crc(id::TAGS, |all| {
-            for tag in tags {
-                all.master(id::TAG, |writer| {
-                    writer.master(id::TARGETS, |targets| tag_target(targets, tag.target));
-                    writer.master(id::SIMPLE_TAG, |simple| {
-                        simple.text(id::TAG_NAME, &tag.name);
-                        simple.text(id::TAG_STRING, &tag.value);
-                    });
-                });
-            }
+            tags.iter().for_each(|tag| put_tag(all, tag));
         });
     })
+}
+
+/// One Tag with one SimpleTag.
+pub(super) fn put_tag(all: &mut Writer, tag: &Tag) {
+    all.master(id::TAG, |writer| {
+        writer.master(id::TARGETS, |targets| tag_target(targets, tag.target));
+        writer.master(id::SIMPLE_TAG, |simple| {
+            simple.text(id::TAG_NAME, &tag.name);
+            simple.text(id::TAG_STRING, &tag.value);
+        });
+    });
 }
 
 fn tag_target(targets: &mut Writer, target: Target) {

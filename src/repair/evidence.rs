@@ -1,0 +1,250 @@
+//! What a take's files alone tell of it: which triggers it spans, and what is missing.
+
+use super::numbering::{DeviceFile, Numbered, number_all};
+use crate::record::file_stem;
+use crate::sync::{Master, OUT_OF_STEP, Series, Watch, judge, pairs};
+use genlock_formats::k4a::{Role, TrackName};
+use genlock_formats::take::{Alarm, Delay, Device, FORMAT, Loss, Outcome, Take};
+use genlock_formats::triggers::{Cell, Triggers};
+use std::ops::Range;
+
+/// Why a frame is missing, and when one arrived, that only the recorder could have told.
+const UNKNOWN: &str = "unknown: the recorder did not come to say";
+
+/// Triggers of a take at most: a day at 30 fps. Times that make more of them are no times.
+const TRIGGERS_MAX: u64 = 30 * 86_400;
+
+/// What the files tell of their take.
+pub(super) fn of(files: &[DeviceFile]) -> Result<(Take, Triggers), String> {
+    let mut serials: Vec<_> = files.iter().map(|file| &file.serial).collect();
+    serials.sort();
+    if let Some(twice) = serials.windows(2).find(|two| two[0] == two[1]) {
+        return Err(format!("two files are of the device {}", twice[0]));
+    }
+    let numbered = number_all(files);
+    let all = || numbered.iter().flat_map(|device| &device.0).flat_map(|(_, frames)| frames);
+    let first = all().map(|(trigger, _)| *trigger).min().ok_or("there is no image in its files")?;
+    let end = all().map(|(trigger, _)| trigger.saturating_add(1)).max().unwrap_or(first);
+    if end - first > TRIGGERS_MAX {
+        return Err("its files have times that are too far apart for one take".to_owned());
+    }
+    let evidence = Evidence { files, numbered, triggers: first..end };
+    Ok((evidence.take(), evidence.triggers()))
+}
+
+struct Evidence<'a> {
+    files: &'a [DeviceFile],
+    numbered: Vec<Numbered>,
+    triggers: Range<u64>,
+}
+
+impl Evidence<'_> {
+    fn count(&self) -> usize {
+        (self.triggers.end - self.triggers.start) as usize
+    }
+
+    /// The time for each trigger, or 0.
+    fn stamps(&self, frames: &[(u64, u64)]) -> Vec<u64> {
+        let mut stamps = vec![0; self.count()];
+        for (trigger, time_us) in frames {
+            stamps[(trigger - self.triggers.start) as usize] = *time_us;
+        }
+        stamps
+    }
+
+    fn take(&self) -> Take {
+        let master = self.files.iter().position(|f| f.configuration.role == Role::Master);
+        let both = self.files.iter().zip(&self.numbered);
+        let mut devices: Vec<_> =
+            both.map(|(file, numbered)| self.device(file, numbered, master)).collect();
+        devices.sort_by(|a, b| a.serial.cmp(&b.serial));
+        let dates = self.files.iter().filter_map(|file| file.date_utc_ns);
+        Take {
+            format: FORMAT,
+            genlock: self.files.first().map(|file| file.recorder.clone()).unwrap_or_default(),
+            started: dates.min().and_then(utc).unwrap_or_else(|| "unknown".to_owned()),
+            outcome: Outcome::Failed,
+            reason: Some(
+                "the recorder did not come to finish the take; it was repaired from its files"
+                    .to_owned(),
+            ),
+            triggers_asked: None,
+            verdict: devices.iter().filter_map(|device| device.verdict).max(),
+            host: None,
+            devices,
+            files: Vec::new(),
+        }
+    }
+
+    fn device(&self, file: &DeviceFile, numbered: &Numbered, master: Option<usize>) -> Device {
+        let configuration = &file.configuration;
+        let off = || "OFF".to_owned();
+        let name = |track: TrackName| track.to_string().to_lowercase();
+        let counts = file.images.iter().map(|(track, times)| (name(*track), times.len() as u64));
+        let imu = configuration.imu.then(|| (name(TrackName::Imu), file.imu_samples));
+        let mut device = Device {
+            serial: file.serial.clone(),
+            name: None,
+            file: Some(file.name.clone()),
+            role: configuration.role.to_string().to_lowercase(),
+            color_mode: configuration.color.map_or_else(off, |mode| mode.to_string()),
+            depth_mode: configuration.depth.map_or_else(off, |mode| mode.to_string()),
+            rate: configuration.rate.fps(),
+            imu: configuration.imu,
+            first_trigger: self.triggers.start,
+            trigger_count: self.triggers.end - self.triggers.start,
+            bytes: file.bytes,
+            depth_delay_off_color: Delay::of(configuration.depth_delay_us.into()),
+            delay_off_master: Delay::of(configuration.subordinate_delay_us.into()),
+            frames: counts.chain(imu).collect(),
+            firmware: file.firmware.iter().map(|(n, v)| ((*n).to_owned(), v.clone())).collect(),
+            color_controls: Default::default(),
+            verdict: None,
+            reasons: Vec::new(),
+            clock: None,
+            phase: None,
+            alarms: Vec::new(),
+            losses: self.losses(file, numbered),
+        };
+        self.judge(&mut device, file, numbered, master);
+        device
+    }
+
+    fn losses(&self, file: &DeviceFile, numbered: &Numbered) -> Vec<Loss> {
+        let mut losses = Vec::new();
+        let mut lose = |track: TrackName, range: Range<u64>| {
+            losses.push(Loss {
+                track: track.to_string().to_lowercase(),
+                first_trigger: range.start,
+                last_trigger: range.end - 1,
+                cause: UNKNOWN.to_owned(),
+            });
+        };
+        for (track, frames) in &numbered.0 {
+            let mut next = self.triggers.start;
+            let past = (self.triggers.end, 0);
+            for (trigger, _) in frames.iter().chain([&past]) {
+                if next < *trigger {
+                    lose(*track, next..*trigger);
+                }
+                next = trigger + 1;
+            }
+        }
+        if file.configuration.imu {
+            let gaps = self.imu_gaps(file, numbered);
+            gaps.into_iter().for_each(|range| lose(TrackName::Imu, range));
+        }
+        losses
+    }
+
+    /// The triggers within which samples are missing.
+    fn imu_gaps(&self, file: &DeviceFile, numbered: &Numbered) -> Vec<Range<u64>> {
+        let nominal_us = 1e6 / f64::from(file.configuration.rate.fps());
+        let nearest = |us| numbered.nearest(us, nominal_us).unwrap_or(self.triggers.start);
+        let mut gaps: Vec<Range<u64>> = Vec::new();
+        let mut next = self.triggers.start;
+        let mut lose = |range: Range<u64>| {
+            let range = range.start.max(next)..range.end.min(self.triggers.end);
+            if !range.is_empty() {
+                next = range.end;
+                gaps.push(range);
+            }
+        };
+        let mut from = self.triggers.start;
+        for (i, (begin_us, end_us)) in file.imu_runs.iter().enumerate() {
+            let begin = nearest(*begin_us);
+            lose(from..begin + u64::from(i > 0));
+            from = nearest(*end_us);
+        }
+        let is_there = !file.imu_runs.is_empty();
+        lose(from + u64::from(is_there)..self.triggers.end);
+        gaps
+    }
+
+    /// What the times say of how the device stood to the master; when frames arrived is not known.
+    fn judge(
+        &self,
+        device: &mut Device,
+        file: &DeviceFile,
+        numbered: &Numbered,
+        master: Option<usize>,
+    ) {
+        let first = self.triggers.start;
+        let stamps_us = numbered.0.first().map(|(_, frames)| self.stamps(frames));
+        let stamps_us = stamps_us.unwrap_or_default();
+        let followed = master.filter(|_| file.configuration.role == Role::Subordinate);
+        let of_master = followed.and_then(|place| {
+            let (_, frames) =
+                self.numbered[place].0.iter().find(|(t, _)| *t == TrackName::Color)?;
+            Some((self.stamps(frames), &self.files[place].firmware))
+        });
+        let build = |firmware: &[(&str, String)]| {
+            firmware.iter().find(|(name, _)| *name == "color").map(|(_, build)| build.clone())
+        };
+        let master = of_master.as_ref().map(|(stamps_us, firmware)| Master {
+            arrived_us: &[],
+            stamps_us,
+            delay_us: delay_us(device),
+            other_firmware: build(firmware) != build(&file.firmware),
+        });
+        let mut moves = 0;
+        if let Some(master) = &master {
+            let all = pairs(first, master.stamps_us, &stamps_us, master.delay_us);
+            let (out, moved) = Watch::over(device.rate, all, self.triggers.end - 1);
+            moves = moved;
+            device.alarms.extend(out.into_iter().map(|range| Alarm {
+                first_trigger: *range.start(),
+                last_trigger: *range.end(),
+                what: OUT_OF_STEP.to_owned(),
+            }));
+        }
+        let losses = device.losses.iter().map(|loss| loss.last_trigger + 1 - loss.first_trigger);
+        let standing = judge(&Series {
+            rate: file.configuration.rate,
+            first,
+            stamps_us: &stamps_us,
+            arrived_us: &[],
+            master,
+            alarms: &device.alarms,
+            moves,
+            lost: losses.sum(),
+        });
+        device.verdict = Some(standing.verdict);
+        device.reasons = standing.reasons;
+        device.phase = standing.phase;
+    }
+
+    fn triggers(&self) -> Triggers {
+        let mut table = Triggers { first: self.triggers.start, ..Triggers::default() };
+        table.rows.resize_with(self.count(), Vec::new);
+        for (file, numbered) in self.files.iter().zip(&self.numbered) {
+            let stem = file_stem(&file.serial);
+            for (track, frames) in &numbered.0 {
+                table.columns.push(format!("{stem}.{}", track.to_string().to_lowercase()));
+                push_column(&mut table, &self.stamps(frames));
+            }
+            table.columns.push(format!("{stem}.host"));
+            push_column(&mut table, &vec![0; self.count()]);
+        }
+        table
+    }
+}
+
+fn push_column(table: &mut Triggers, times_us: &[u64]) {
+    for (row, &us) in table.rows.iter_mut().zip(times_us) {
+        row.push(if us > 0 { Cell::At(us) } else { Cell::Lost(UNKNOWN.to_owned()) });
+    }
+}
+
+/// How much later than the master's color a device's leading exposures are planned.
+fn delay_us(device: &Device) -> f64 {
+    let depth = if device.color_mode == "OFF" { device.depth_delay_off_color.ticks } else { 0 };
+    (device.delay_off_master.ticks + depth) as f64 * 100.0 / 9.0
+}
+
+/// A date of Matroska, nanoseconds since 2001-01-01T00:00:00Z, as `take.toml` has it.
+fn utc(ns: i64) -> Option<String> {
+    let seconds = ns.div_euclid(1_000_000_000).checked_add(978_307_200)?;
+    let date = jiff::Timestamp::from_second(seconds).ok()?;
+    Some(date.strftime("%Y-%m-%dT%H:%M:%SZ").to_string())
+}
