@@ -26,7 +26,9 @@ use std::process::ExitCode;
 /// Headless synchronized recorder for rigs of Azure Kinect DK cameras.
 #[derive(Debug, Parser)]
 #[command(version, propagate_version = true)]
-#[command(after_help = "Exit codes: 0 whole, 1 failed, 2 usage, 3 finished with losses, or out of step.")]
+#[command(
+    after_help = "Exit codes: 0 whole, 1 failed, 2 usage, 3 finished with losses, or out of step."
+)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
