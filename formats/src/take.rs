@@ -227,6 +227,20 @@ pub struct Device {
 }
 
 impl Device {
+    /// How much later than the master's color its leading exposures are planned, in microseconds:
+    /// those of color, or of depth where there is none.
+    #[must_use]
+    pub fn delay_after_master_us(&self) -> f64 {
+        let depth = if self.color_mode == "OFF" { self.depth_delay_off_color.ticks } else { 0 };
+        self.delay_off_master.ticks.saturating_add(depth) as f64 * 100.0 / 9.0
+    }
+
+    /// Triggers without a frame, over all tracks.
+    #[must_use]
+    pub fn lost(&self) -> u64 {
+        self.losses.iter().fold(0, |sum, loss| sum.saturating_add(loss.count()))
+    }
+
     /// Whether it has a frame that answers the master's pulse for every trigger.
     #[must_use]
     pub fn is_whole(&self) -> bool {
@@ -279,6 +293,14 @@ pub struct Loss {
     pub last_trigger: u64,
     /// Why.
     pub cause: String,
+}
+
+impl Loss {
+    /// How many triggers it is.
+    #[must_use]
+    pub fn count(&self) -> u64 {
+        self.last_trigger.saturating_add(1).saturating_sub(self.first_trigger)
+    }
 }
 
 impl Take {

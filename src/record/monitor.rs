@@ -269,13 +269,14 @@ impl Monitor {
     /// the start leaves no line of stamps.
     fn check_clock(&mut self, place: usize, master: usize) {
         let (device, first) = (&self.devices[place], self.span.first());
-        let (Some(first), Some(drift_ppm)) = (first, device.watch.drift_ppm()) else { return };
+        let Some(first) = first else { return };
         let told = device.free_since.is_some() || device.jumped_since.is_some();
         let known = device.latest.saturating_sub(first);
         let long = known >= KNOWN_S * u64::from(device.about.rate.fps());
         if device.latest < device.next_check || told || !long || device.about.delay_us.is_none() {
             return;
         }
+        let Some(drift_ppm) = device.watch.drift_ppm() else { return };
         let line = |device: &Device| {
             let stamps = device.evidence.of(device.about.leading);
             ClockLine::of(stamps, &device.evidence.arrived)

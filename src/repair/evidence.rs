@@ -2,9 +2,9 @@
 
 use super::numbering::{DeviceFile, Numbered, number_all};
 use crate::record::file_stem;
-use crate::sync::{Master, OUT_OF_STEP, Series, Watch, judge, pairs};
+use crate::sync::{Master, Series, Watch, judge, pairs};
 use genlock_formats::k4a::{Role, TrackName};
-use genlock_formats::take::{Alarm, Delay, Device, FORMAT, Loss, Outcome, Take};
+use genlock_formats::take::{Delay, Device, FORMAT, Loss, Outcome, Take};
 use genlock_formats::triggers::{Cell, Triggers};
 use std::ops::Range;
 
@@ -184,7 +184,7 @@ impl Evidence<'_> {
         let master = of_master.as_ref().map(|(stamps_us, firmware)| Master {
             arrived_us: &[],
             stamps_us,
-            delay_us: delay_us(device),
+            delay_us: device.delay_after_master_us(),
             other_firmware: build(firmware) != build(&file.firmware),
         });
         let mut moves = 0;
@@ -192,13 +192,8 @@ impl Evidence<'_> {
             let all = pairs(first, master.stamps_us, &stamps_us, master.delay_us);
             let (out, moved) = Watch::over(device.rate, all, self.triggers.end - 1);
             moves = moved;
-            device.alarms.extend(out.into_iter().map(|range| Alarm {
-                first_trigger: *range.start(),
-                last_trigger: *range.end(),
-                what: OUT_OF_STEP.to_owned(),
-            }));
+            device.alarms.extend(out);
         }
-        let losses = device.losses.iter().map(|loss| loss.last_trigger + 1 - loss.first_trigger);
         let standing = judge(&Series {
             rate: file.configuration.rate,
             first,
@@ -207,7 +202,7 @@ impl Evidence<'_> {
             master,
             alarms: &device.alarms,
             moves,
-            lost: losses.sum(),
+            lost: device.lost(),
         });
         device.verdict = Some(standing.verdict);
         device.reasons = standing.reasons;
@@ -234,12 +229,6 @@ fn push_column(table: &mut Triggers, times_us: &[u64]) {
     for (row, &us) in table.rows.iter_mut().zip(times_us) {
         row.push(if us > 0 { Cell::At(us) } else { Cell::Lost(UNKNOWN.to_owned()) });
     }
-}
-
-/// How much later than the master's color a device's leading exposures are planned.
-fn delay_us(device: &Device) -> f64 {
-    let depth = if device.color_mode == "OFF" { device.depth_delay_off_color.ticks } else { 0 };
-    (device.delay_off_master.ticks + depth) as f64 * 100.0 / 9.0
 }
 
 /// A date of Matroska, nanoseconds since 2001-01-01T00:00:00Z, as `take.toml` has it.

@@ -10,8 +10,8 @@
 
 use crate::sync::Pair;
 use crate::sync::line::Line;
+use genlock_formats::take::Alarm;
 use std::collections::VecDeque;
-use std::ops::RangeInclusive;
 
 /// A subordinate watched.
 #[derive(Debug, Clone)]
@@ -95,14 +95,10 @@ impl Watch {
         self.out = true;
     }
 
-    /// Watches a whole take at once: gives the triggers out of step, of those up to `last`, and how
-    /// often the middle of exposures moved.
+    /// Watches a whole take at once: gives an alarm for the triggers out of step, of those up to
+    /// `last`, and how often the middle of exposures moved.
     #[must_use]
-    pub fn over(
-        fps: u32,
-        pairs: impl Iterator<Item = Pair>,
-        last: u64,
-    ) -> (Vec<RangeInclusive<u64>>, u64) {
+    pub fn over(fps: u32, pairs: impl Iterator<Item = Pair>, last: u64) -> (Vec<Alarm>, u64) {
         let mut watch = Self::new(fps);
         let (mut out, mut since, mut moves) = (Vec::new(), None, 0);
         for change in pairs.filter_map(|pair| watch.pair(pair)) {
@@ -110,12 +106,12 @@ impl Watch {
                 Change::Left(trigger) => since = Some(trigger),
                 Change::Returned(trigger) => {
                     let from = since.take().unwrap_or(trigger);
-                    out.push(from..=trigger.saturating_sub(1).max(from));
+                    out.push(out_of_step(from, trigger.saturating_sub(1)));
                 }
                 Change::Moved(_) => moves += 1,
             }
         }
-        out.extend(since.map(|from| from..=last.max(from)));
+        out.extend(since.map(|from| out_of_step(from, last)));
         (out, moves)
     }
 
@@ -170,6 +166,11 @@ impl Watch {
             _ => None,
         }
     }
+}
+
+fn out_of_step(first_trigger: u64, last_trigger: u64) -> Alarm {
+    let last_trigger = last_trigger.max(first_trigger);
+    Alarm { first_trigger, last_trigger, what: OUT_OF_STEP.to_owned() }
 }
 
 #[cfg(test)]

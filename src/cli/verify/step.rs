@@ -3,9 +3,7 @@
 
 use super::FileVerified;
 use crate::record::{UNNOTED, file_stem};
-use crate::sync::{
-    Admission, Master, Numbering, OUT_OF_STEP, Origin, Series, Standing, Watch, judge, pairs,
-};
+use crate::sync::{Admission, Master, Numbering, Origin, Series, Standing, Watch, judge, pairs};
 use genlock_formats::k4a::{Rate, TrackName};
 use genlock_formats::take::{Alarm, Clock, Device, Loss, Phase, Take, Verdict};
 use genlock_formats::triggers::{Cell, Triggers};
@@ -186,7 +184,7 @@ fn standing(timed: &Timed<'_>, master: Option<&Timed<'_>>, triggers: &Triggers) 
         Some(Master {
             stamps_us: &color.1,
             arrived_us: &masters_arrived_us,
-            delay_us: delay_us(device),
+            delay_us: device.delay_after_master_us(),
             other_firmware: build(device) != build(master.device),
         })
     });
@@ -196,22 +194,15 @@ fn standing(timed: &Timed<'_>, master: Option<&Timed<'_>>, triggers: &Triggers) 
     if let Some(master) = &master {
         let last = timed.first.saturating_add(timed.count as u64).saturating_sub(1);
         let all = pairs(timed.first, master.stamps_us, stamps_us, master.delay_us);
-        let (out, moved) = Watch::over(timed.rate.fps(), all, last);
+        let (news, moved) = Watch::over(timed.rate.fps(), all, last);
         moves = moved;
-        let news = out.into_iter().map(|range| Alarm {
-            first_trigger: *range.start(),
-            last_trigger: *range.end(),
-            what: OUT_OF_STEP.to_owned(),
-        });
         let overlaps = |one: &Alarm, other: &Alarm| {
             one.first_trigger <= other.last_trigger && other.first_trigger <= one.last_trigger
         };
-        alarms.extend(news.filter(|new| !device.alarms.iter().any(|known| overlaps(known, new))));
+        alarms.extend(
+            news.into_iter().filter(|new| !device.alarms.iter().any(|known| overlaps(known, new))),
+        );
     }
-    let lost = device.losses.iter().fold(0_u64, |sum, loss| {
-        let past = loss.last_trigger.saturating_add(1);
-        sum.saturating_add(past.saturating_sub(loss.first_trigger))
-    });
     judge(&Series {
         rate: timed.rate,
         first: timed.first,
@@ -220,14 +211,8 @@ fn standing(timed: &Timed<'_>, master: Option<&Timed<'_>>, triggers: &Triggers) 
         master,
         alarms: &alarms,
         moves,
-        lost,
+        lost: device.lost(),
     })
-}
-
-/// How much later than the master's color a device's leading exposures are planned.
-fn delay_us(device: &Device) -> f64 {
-    let depth = if device.color_mode == "OFF" { device.depth_delay_off_color.ticks } else { 0 };
-    device.delay_off_master.ticks.saturating_add(depth) as f64 * 100.0 / 9.0
 }
 
 fn compare_verdict(

@@ -124,10 +124,7 @@ fn compare_tracks(device: &Device, name: &str, file: &FileVerified, problems: &m
             continue;
         };
         let lost = device.losses.iter().filter(|loss| loss.track == track_name);
-        let lost = lost.fold(0_u64, |sum, loss| {
-            let past = loss.last_trigger.saturating_add(1);
-            sum.saturating_add(past.saturating_sub(loss.first_trigger))
-        });
+        let lost = lost.fold(0_u64, |sum, loss| sum.saturating_add(loss.count()));
         let count = device.trigger_count;
         if track.track != TrackName::Imu && frames.checked_add(lost) != Some(count) {
             problems.push(format!(
