@@ -5,9 +5,9 @@ use crate::device::raw_frame_bytes;
 use crate::rig::Finding;
 use genlock_formats::k4a::{ColorFormat, ImuSample};
 
-/// What a controller carries: 5 Gb/s are 500 MB/s of payload and protocol, and 400 MB/s of payload
-/// is what the USB 3.0 specification holds reasonable to achieve. INFERRED for a whole controller:
-/// some have a faster link behind several ports, many cards do not.
+/// What a controller carries, INFERRED: 8b/10b coding leaves 500 MB/s of a 5 Gb/s link, of which
+/// protocol takes about a fifth. For a whole controller: some have a faster link behind several
+/// ports, many cards do not.
 pub const CONTROLLER_BYTES_PER_S: u64 = 400_000_000;
 
 /// Of its load in percent, where a controller has no room left for bursts.
