@@ -6,7 +6,7 @@
 mod simulated;
 
 use genlock::clock::Clock;
-use genlock::config::{DeviceConfig, Devices, Opening, Output, Pick, Plan, Wanted};
+use genlock::config::{DeviceConfig, Devices, Keeping, Opening, Output, Pick, Plan, Wanted};
 use genlock::record::{self, Recorded, delay_us};
 use genlock::sync::{LowerHull, Phase, pairs, quantile};
 use genlock::usb::emulated::EmulatedBus;
@@ -123,6 +123,7 @@ fn first_bytes_after_s(devices: usize) -> f64 {
         devices: Devices::emulated(devices, None),
         wanted: Wanted::Alike { pick: Pick::All, config, role_given: false, delay_given: false },
         opening: Opening::default(),
+        keeping: Keeping::default(),
         triggers: Some(15),
         output: Output::Folder(folder.path().join("take")),
         depth_engine: None,

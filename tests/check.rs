@@ -4,7 +4,7 @@
 mod support;
 
 use genlock::clock::Clock;
-use genlock::config::{DeviceConfig, Devices, Named, Opening, Output, Plan, Wanted};
+use genlock::config::{DeviceConfig, Devices, Keeping, Named, Opening, Output, Plan, Wanted};
 use genlock::error::Result;
 use genlock::record;
 use genlock::rig::Finding;
@@ -266,6 +266,7 @@ fn rig(place: &Path, devices: Devices, count: usize) -> Plan {
         devices,
         wanted: Wanted::Each((1..=count).map(named).collect()),
         opening: Opening::default(),
+        keeping: Keeping::default(),
         triggers: Some(5),
         output: Output::Folder(place.join("take")),
         depth_engine: None,

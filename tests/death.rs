@@ -1,7 +1,7 @@
 //! Devices that fail in mid-take: the take ends, says why, and what was recorded is whole.
 
 use genlock::clock::Clock;
-use genlock::config::{DeviceConfig, Devices, Opening, Output, Pick, Plan, Wanted};
+use genlock::config::{DeviceConfig, Devices, Keeping, Opening, Output, Pick, Plan, Wanted};
 use genlock::record::{self, Status};
 use genlock::usb::emulated::EmulatedBus;
 use genlock_emulator::{Cable, Kinect, Setup};
@@ -44,6 +44,7 @@ fn record(output: &Path, watch: &mut dyn FnMut(&Status)) -> record::Outcome {
             delay_given: false,
         },
         opening: Opening::default(),
+        keeping: Keeping::default(),
         force: false,
         triggers: None,
         output: Output::Folder(output.to_owned()),

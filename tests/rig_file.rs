@@ -116,6 +116,11 @@ fn values_that_are_none_are_refused_with_their_place_and_what_would_be() {
     }
     for (line, words) in [
         ("warm_up = \"soon\"", "up to 10 minutes"),
+        ("sync_every = 0", "from 0.1 s to 1 minute"),
+        ("rejoin_for = \"2d\"", "up to a day"),
+        ("shed = [\"trigger\", \"ir\"]", "trigger as the last"),
+        ("shed = [\"ir\", \"ir\"]", "at most once"),
+        ("shed = \"ir\"", "takes a list"),
         ("lock_exposure = 1", "true or false"),
         ("depth_engine = \"\"", "a path"),
         ("emulator.devices = 33", "1 to 32"),

@@ -4,11 +4,11 @@
 use clap::Parser;
 use genlock::cli::RecordArgs;
 use genlock::clock::Clock;
-use genlock::config::{self, Devices, Opening, Plan, Wanted};
+use genlock::config::{self, Devices, Keeping, Opening, Plan, Shed, Wanted};
 use genlock::record;
 use genlock::usb::emulated::EmulatedBus;
 use genlock_emulator::{Function, Playback, Received};
-use genlock_formats::k4a::Recording;
+use genlock_formats::k4a::{Recording, TrackName};
 use genlock_formats::take::{Control, Device, Take};
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -443,19 +443,28 @@ fn every_key_of_the_rig_is_found_at_the_bottom() {
         ("lock_exposure", "true"),
         ("lock_white_balance", "true"),
         ("copy_master", "true"),
+        ("sync_every", "0.5"),
+        ("rejoin_for", "'2m'"),
+        ("shed", "['ir', 'trigger']"),
         ("depth_engine", "'/opt/engine.so'"),
     ];
+    let keeping = Keeping {
+        sync_every: Duration::from_millis(500),
+        rejoin_for: Duration::from_secs(120),
+        shed: vec![Shed::Track(TrackName::Ir), Shed::Trigger],
+    };
     let (_folder, rig) = pair(&keys.map(|(key, value)| format!("{key} = {value}")).join("\n"), "");
     let of_file = plan(&["--rig", &rig, "--set", &format!("{SUBORDINATE}.role=sub"), "nowhere"]);
     let sets = keys.map(|(key, value)| format!("{key}={value}"));
     let mut words = vec!["--emulated", "1", "nowhere"];
     words.extend(sets.iter().flat_map(|set| ["--set", set]));
     for plan in [of_file, plan(&words)] {
-        assert_eq!(plan.opening, opening);
+        assert_eq!((plan.opening, &plan.keeping), (opening, &keeping));
         assert_eq!(plan.depth_engine, Some(PathBuf::from("/opt/engine.so")));
     }
     let untouched = plan(&["--emulated", "1", "nowhere"]);
     assert_eq!((untouched.opening, untouched.depth_engine), (Opening::default(), None));
+    assert_eq!(untouched.keeping, Keeping::default());
     assert!(!untouched.force && plan(&["--emulated", "1", "--force", "nowhere"]).force);
 }
 
@@ -534,6 +543,7 @@ fn no_key_is_without_its_test() {
     tested.extend(
         ["warm_up", "lock_exposure", "lock_white_balance", "copy_master", "depth_engine"]
             .iter()
+            .chain(&["sync_every", "rejoin_for", "shed"])
             .chain(&["emulator.devices", "emulator.seed", "emulator.from"])
             .map(|key| (*key).to_owned()),
     );

@@ -57,6 +57,7 @@ impl RecordArgs {
             devices: rig.devices,
             wanted: rig.wanted,
             opening: rig.opening,
+            keeping: rig.keeping,
             depth_engine: rig.depth_engine,
             force: self.force,
             triggers: self.frames.or(of_length),

@@ -1,8 +1,8 @@
 //! The keys of a rig: what each one takes, and what it sets.
 
-use super::{EMULATED_MAX, Named, Opening, Setting};
+use super::{EMULATED_MAX, Keeping, Named, Opening, Setting, Shed};
 use genlock_emulator::Faults;
-use genlock_formats::k4a::{ColorMode, DepthMode, ParseModeError, Rate, Role};
+use genlock_formats::k4a::{ColorMode, DepthMode, ParseModeError, Rate, Role, TrackName};
 use serde::Deserialize;
 use serde::de::{self, Deserializer, Visitor};
 use std::ops::RangeInclusive;
@@ -19,6 +19,7 @@ type Taken<T> = Result<T, String>;
 #[derive(Debug, Default)]
 pub(super) struct Whole {
     pub opening: Opening,
+    pub keeping: Keeping,
     pub depth_engine: Option<PathBuf>,
     /// How many emulated devices there are.
     pub devices: Option<usize>,
@@ -36,7 +37,7 @@ pub(super) enum Key {
 use Key::{Device, Whole as OfRig};
 
 /// Every key but those of faults: a key that is not here is unknown.
-const KEYS: [(&str, Key); 25] = [
+const KEYS: [(&str, Key); 28] = [
     ("name", Device(|d, v| put(&mut d.name, printable(v).map(Some)))),
     ("role", Device(|d, v| put(&mut d.config.role, word::<Role>(v)))),
     ("rate", Device(|d, v| put(&mut d.config.rate, rate(v)))),
@@ -67,6 +68,9 @@ const KEYS: [(&str, Key); 25] = [
     ("lock_exposure", OfRig(|r, v| put(&mut r.opening.lock_exposure, yes_or_no(v)))),
     ("lock_white_balance", OfRig(|r, v| put(&mut r.opening.lock_white_balance, yes_or_no(v)))),
     ("copy_master", OfRig(|r, v| put(&mut r.opening.copy_master, yes_or_no(v)))),
+    ("sync_every", OfRig(|r, v| put(&mut r.keeping.sync_every, sync_every(v)))),
+    ("rejoin_for", OfRig(|r, v| put(&mut r.keeping.rejoin_for, rejoin_for(v)))),
+    ("shed", OfRig(|r, v| put(&mut r.keeping.shed, shed(v)))),
     ("depth_engine", OfRig(|r, v| put(&mut r.depth_engine, path(v)))),
     (
         "emulator.devices",
@@ -220,8 +224,22 @@ fn mode<T: FromStr<Err = ParseModeError>>(value: &Value) -> Taken<Option<T>> {
 }
 
 fn warm_up(value: &Value) -> Taken<Duration> {
-    /// Beyond, somebody means something else.
-    const MOST_S: f64 = 600.0;
+    let why = "takes a time up to 10 minutes: seconds, or \"2s\", \"1m\"";
+    time(value, 0.0..=600.0).ok_or_else(|| why.to_owned())
+}
+
+fn sync_every(value: &Value) -> Taken<Duration> {
+    let why = "takes a time from 0.1 s to 1 minute: seconds, or \"0.5s\"";
+    time(value, 0.1..=60.0).ok_or_else(|| why.to_owned())
+}
+
+fn rejoin_for(value: &Value) -> Taken<Duration> {
+    let why = "takes a time up to a day, 0 for not at all: seconds, or \"10s\", \"5m\", \"1h\"";
+    time(value, 0.0..=86_400.0).ok_or_else(|| why.to_owned())
+}
+
+/// A time within a range of seconds, beyond which somebody means something else.
+fn time(value: &Value, range: RangeInclusive<f64>) -> Option<Duration> {
     let given = match value {
         Value::Integer(number) => Some(*number as f64),
         Value::Float(number) => Some(*number),
@@ -229,10 +247,29 @@ fn warm_up(value: &Value) -> Taken<Duration> {
         Value::String(text) => seconds(text).ok(),
         _ => None,
     };
-    match given.filter(|given| (0.0..=MOST_S).contains(given)) {
-        Some(given) => Ok(Duration::from_secs_f64(given)),
-        None => Err("takes a time up to 10 minutes: seconds, or \"2s\", \"1m\"".to_owned()),
-    }
+    given.filter(|given| range.contains(given)).map(Duration::from_secs_f64)
+}
+
+fn shed(value: &Value) -> Taken<Vec<Shed>> {
+    let word = |value: &Value| match value.as_str()? {
+        "trigger" => Some(Shed::Trigger),
+        name => TrackName::ALL
+            .into_iter()
+            .find(|track| track.to_string().eq_ignore_ascii_case(name))
+            .map(Shed::Track),
+    };
+    let words = value.as_array().map(|words| words.iter().map(word).collect::<Option<Vec<_>>>());
+    let words = words.flatten().filter(|words| {
+        // Nothing comes after whole triggers, and nothing is left out twice.
+        let last = words.iter().position(|word| *word == Shed::Trigger);
+        let once = |(i, word): (usize, &Shed)| !words[..i].contains(word);
+        last.is_none_or(|at| at + 1 == words.len()) && words.iter().enumerate().all(once)
+    });
+    words.ok_or_else(|| {
+        "takes a list of color, depth, ir and imu, each at most once, and trigger as the last, as \
+         in [\"ir\", \"trigger\"]"
+            .to_owned()
+    })
 }
 
 /// Reads a time: seconds, or 10s, 2m, 1h.

@@ -17,7 +17,7 @@ pub use setting::{Flag, value_of};
 
 use crate::error::{Error, Result};
 use genlock_emulator::Faults;
-use genlock_formats::k4a::{ColorFormat, ColorMode, DepthMode, Rate, Resolution, Role};
+use genlock_formats::k4a::{ColorFormat, ColorMode, DepthMode, Rate, Resolution, Role, TrackName};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -200,6 +200,8 @@ pub struct Plan {
     pub wanted: Wanted,
     /// What happens between the first frames and the take.
     pub opening: Opening,
+    /// How the take is kept from harm.
+    pub keeping: Keeping,
     /// Ends the take after so many triggers; none runs until it is stopped.
     pub triggers: Option<u64>,
     /// Where the take goes.
@@ -263,6 +265,36 @@ pub struct Opening {
     pub lock_white_balance: bool,
     /// Whether what is locked is the master's on all devices.
     pub copy_master: bool,
+}
+
+/// How a take is kept from harm.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Keeping {
+    /// How often what was written is made durable: what a power cut can cost.
+    pub sync_every: Duration,
+    /// For how long a device that dies is tried to be brought back into the take.
+    pub rejoin_for: Duration,
+    /// What is left out when the disk is too slow, in this order.
+    pub shed: Vec<Shed>,
+}
+
+/// What can be left out of a take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Shed {
+    /// A track of every device.
+    Track(TrackName),
+    /// Whole triggers of all devices: every second, then three of four, then seven of eight.
+    Trigger,
+}
+
+impl Default for Keeping {
+    fn default() -> Self {
+        Self {
+            sync_every: Duration::from_secs(1),
+            rejoin_for: Duration::from_secs(60),
+            shed: vec![Shed::Trigger],
+        }
+    }
 }
 
 /// Where devices are.

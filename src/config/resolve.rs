@@ -6,7 +6,7 @@ use super::layers::Layers;
 use super::played::Played;
 use super::rig_file::RigFile;
 use super::setting::{Flag, Given, Layer, Origin, value_of};
-use super::{Devices, Opening, Pick, Wanted, emulated_serial};
+use super::{Devices, Keeping, Opening, Pick, Wanted, emulated_serial};
 use crate::error::{Error, Result};
 use genlock_formats::k4a::Rate;
 use std::path::PathBuf;
@@ -33,6 +33,8 @@ pub struct Rig {
     pub wanted: Wanted,
     /// What happens between the first frames and the take.
     pub opening: Opening,
+    /// How the take is kept from harm.
+    pub keeping: Keeping,
     /// The depth engine to load, if it is not the usual one.
     pub depth_engine: Option<PathBuf>,
 }
@@ -112,6 +114,7 @@ impl Asked {
             },
             wanted,
             opening: whole.opening,
+            keeping: whole.keeping,
             depth_engine: whole.depth_engine,
         })
     }
