@@ -9,10 +9,12 @@ use genlock::clock::Clock;
 use genlock::config::{DeviceConfig, Devices, Keeping, Opening, Output, Pick, Plan, Wanted};
 use genlock::record::{self, Recorded, delay_us};
 use genlock::sync::{LowerHull, Phase, pairs, quantile};
+use genlock::usb::Bus;
 use genlock::usb::emulated::EmulatedBus;
 use genlock_emulator::{Exposure, Faults};
 use simulated::{Ran, Random, Scenario, run};
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
@@ -60,7 +62,7 @@ fn measure(scenario: &Scenario, ran: &Ran, into: &mut Measured) {
     let truth: Vec<_> = ran
         .recorded
         .iter()
-        .map(|recorded| by_stamp(&ran.exposures[recorded.device.serial()]))
+        .map(|recorded| by_stamp(&ran.exposures[recorded.serial.as_str()]))
         .collect();
     let mut offset = None;
     for (recorded, truth) in ran.recorded.iter().zip(&truth) {
@@ -131,6 +133,7 @@ fn first_bytes_after_s(devices: usize) -> f64 {
     };
     let clock = Clock::machine();
     let bus = EmulatedBus::rig(&vec![Faults::default(); devices], None, clock.clone());
+    let bus: Arc<dyn Bus> = Arc::new(bus);
     let (begun, mut first) = (Instant::now(), None::<Duration>);
     let stop = AtomicBool::new(false);
     record::run(&plan, &bus, &clock, &stop, &mut |status| {

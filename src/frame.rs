@@ -1,6 +1,7 @@
 //! A frame: one timestamped payload of one track.
 
 use crate::pool::Buf;
+use genlock_formats::k4a::ImuSample;
 pub use genlock_formats::k4a::TrackName;
 
 /// One timestamped payload of one track of one device.
@@ -20,6 +21,25 @@ pub struct Frame {
     /// The payload: MJPG bytes, NV12 or YUY2 pixels, 16-bit little-endian depth or IR pixels, IMU
     /// samples.
     pub buf: Buf,
+}
+
+impl Frame {
+    /// Its times are told as `by_us` microseconds more.
+    pub fn move_by(&mut self, by_us: i64) {
+        self.stamp_us = self.stamp_us.saturating_add_signed(by_us);
+        self.last_us = self.last_us.saturating_add_signed(by_us);
+        if self.track == TrackName::Imu && by_us != 0 {
+            let by_ns = by_us.saturating_mul(1000);
+            let (samples, _) = self.buf.as_chunks_mut::<{ ImuSample::BYTES }>();
+            for bytes in samples {
+                let mut sample = ImuSample::from_bytes(bytes);
+                for ns in [&mut sample.accelerometer_ns, &mut sample.gyroscope_ns] {
+                    *ns = ns.saturating_add_signed(by_ns);
+                }
+                *bytes = sample.to_bytes();
+            }
+        }
+    }
 }
 
 /// Something that should have become a frame and did not.
@@ -63,6 +83,10 @@ pub enum Cause {
     Late,
     /// It could not be written.
     Disk,
+    /// The device was away, or was back and had not been numbered yet.
+    Away,
+    /// It was left out: the disk was too slow.
+    Shed,
 }
 
 impl std::fmt::Display for Cause {
@@ -76,6 +100,8 @@ impl std::fmt::Display for Cause {
             Self::Engine => "depth engine gave no image",
             Self::Late => "too late for the file",
             Self::Disk => "disk write failed",
+            Self::Away => "device was away",
+            Self::Shed => "left out: disk too slow",
         })
     }
 }

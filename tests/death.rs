@@ -1,38 +1,43 @@
-//! Devices that fail in mid-take: the take ends, says why, and what was recorded is whole.
+//! Devices that die in mid-take: the others go on, who comes back joins them, and what is missing
+//! is told.
+
+mod support;
 
 use genlock::clock::Clock;
 use genlock::config::{DeviceConfig, Devices, Keeping, Opening, Output, Pick, Plan, Wanted};
 use genlock::record::{self, Status};
+use genlock::usb::Bus;
 use genlock::usb::emulated::EmulatedBus;
-use genlock_emulator::{Cable, Kinect, Setup};
+use genlock_emulator::Faults;
 use genlock_formats::k4a::{DepthMode, Recording};
-use genlock_formats::take::Outcome;
+use genlock_formats::take::{Loss, Outcome, Take};
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::time::Duration;
+use support::{genlock_exits, official_dump, turn};
 
 const GONE_S: f64 = 2.0;
 
-/// A rig of two whose subordinate leaves the bus after two seconds.
-fn rig(clock: &Clock) -> EmulatedBus {
-    let cable = Cable::default();
-    let kinect = |number: u64| {
-        let mut setup = Setup::new(&format!("{number:012}"), number);
-        match number {
-            1 => setup.sync_out = Some(cable.clone()),
-            _ => {
-                setup.sync_in = Some(cable.clone());
-                setup.faults.gone_s = Some(GONE_S);
-            }
-        }
-        Kinect::new(setup)
-    };
-    EmulatedBus::new(vec![kinect(1), kinect(2)], clock.clone())
+/// The faults of a rig of two, of which one leaves the bus after two seconds, and is back at
+/// `back_s` or never.
+fn faults(dies: usize, back_s: Option<f64>) -> [Faults; 2] {
+    let mut faults = [Faults::default(), Faults::default()];
+    faults[dies].gone_s = Some(GONE_S);
+    faults[dies].back_s = back_s;
+    faults
 }
 
 /// Records a take of that rig into the folder `output`.
-fn record(output: &Path, watch: &mut dyn FnMut(&Status)) -> record::Outcome {
+fn record(
+    faults: &[Faults],
+    (triggers, rejoin_for_s): (Option<u64>, u64),
+    output: &Path,
+    watch: &mut dyn FnMut(&Status),
+) -> record::Outcome {
+    let rejoin_for = Duration::from_secs(rejoin_for_s);
     let plan = Plan {
-        devices: Devices::emulated(2, None),
+        devices: Devices::emulated(faults.len(), None),
         wanted: Wanted::Alike {
             pick: Pick::All,
             config: DeviceConfig {
@@ -44,44 +49,104 @@ fn record(output: &Path, watch: &mut dyn FnMut(&Status)) -> record::Outcome {
             delay_given: false,
         },
         opening: Opening::default(),
-        keeping: Keeping::default(),
+        keeping: Keeping { rejoin_for, ..Keeping::default() },
         force: false,
-        triggers: None,
+        triggers,
         output: Output::Folder(output.to_owned()),
         depth_engine: None,
     };
+    let _turn = turn();
     let clock = Clock::machine();
-    let (bus, stop) = (rig(&clock), AtomicBool::new(false));
-    record::run(&plan, &bus, &clock, &stop, watch).expect("it began")
+    let bus: Arc<dyn Bus> = Arc::new(EmulatedBus::rig(faults, None, clock.clone()));
+    record::run(&plan, &bus, &clock, &AtomicBool::new(false), watch).expect("it began")
 }
 
-#[test]
-fn a_device_that_leaves_the_bus_ends_the_take_and_both_files_are_whole() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let output = folder.path().join("take");
-    let outcome = record(&output, &mut |_| {});
-    let failure = outcome.failure.expect("a device is gone").to_string();
-    assert!(failure.contains("000000000002") && failure.contains("left the bus"), "{failure}");
-    assert_eq!(outcome.take.outcome, Outcome::Failed);
-    let triggers: Vec<_> =
-        outcome.take.devices.iter().map(|d| (d.first_trigger, d.trigger_count)).collect();
-    assert_eq!(triggers[0], triggers[1], "the same triggers for both");
-    assert!(!outcome.take.devices[1].losses.is_empty(), "what the dead device lacks is listed");
-    for device in &outcome.take.devices {
+/// Every file of the take opens, and has the frames that `take.toml` says; frames and losses of
+/// every image track are the take's triggers.
+fn accounts_for_every_trigger(output: &Path, take: &Take) {
+    for device in &take.devices {
         let file = output.join(device.file.as_ref().expect("a file"));
-        let bytes = std::fs::read(file).expect("it has its own name");
+        let bytes = std::fs::read(&file).expect("it has its own name");
         let recording = Recording::open(&bytes).expect("it opens");
         assert!(recording.demuxer().is_finished());
         let color = recording.captures().flatten().filter(|capture| capture.color.is_some());
         assert_eq!(color.count() as u64, device.frames["color"]);
-        let lost: u64 = device
-            .losses
-            .iter()
-            .filter(|loss| loss.track == "color")
-            .map(|loss| loss.last_trigger - loss.first_trigger + 1)
-            .sum();
-        assert_eq!(device.frames["color"] + lost, device.trigger_count);
+        for track in ["color", "depth", "ir"] {
+            let lost = device.losses.iter().filter(|loss| loss.track == track);
+            let lost: u64 = lost.map(Loss::count).sum();
+            assert_eq!(device.frames[track] + lost, device.trigger_count, "{track}");
+        }
+        if let Some(dump) = official_dump(&file) {
+            let dump = dump.expect("the official library opens it");
+            assert_eq!(dump["captures_end"], "eof");
+        }
     }
+}
+
+/// A take that finished with losses verifies as one.
+fn verifies_with_losses(output: &Path) {
+    let output = genlock_exits(3, &["verify", output.to_str().expect("a plain path")]);
+    let told = String::from_utf8_lossy(&output.stdout);
+    assert!(told.contains("out of the take"), "{told}");
+}
+
+#[test]
+fn a_device_that_leaves_the_bus_is_missing_and_the_others_go_on() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let output = folder.path().join("take");
+    let mut alarms = Vec::new();
+    let outcome = record(&faults(1, None), (Some(150), 1), &output, &mut |status| {
+        alarms.extend(status.alarms.clone());
+    });
+    assert_eq!(outcome.failure, None);
+    assert_eq!(outcome.take.outcome, Outcome::Losses);
+    let alarms = alarms.join("\n");
+    for words in ["000000000002", "left the bus", "looked for during 1 s", "is given up"] {
+        assert!(alarms.contains(words), "{alarms}");
+    }
+    let [master, dead] = &outcome.take.devices[..] else { panic!("two devices") };
+    assert!(master.losses.is_empty() && master.outages.is_empty(), "{:?}", master.losses);
+    assert_eq!((master.trigger_count, dead.trigger_count), (150, 150));
+    let [outage] = &dead.outages[..] else { panic!("{:?}", dead.outages) };
+    assert!(outage.why.contains("left the bus") && outage.clock_moved_us.is_none(), "{outage:?}");
+    assert_eq!(outage.last_trigger, dead.first_trigger + 149);
+    for loss in &dead.losses {
+        let of_outage = loss.first_trigger >= outage.first_trigger;
+        assert!(loss.cause == "device was away" && of_outage, "{loss:?} {outage:?}");
+    }
+    accounts_for_every_trigger(&output, &outcome.take);
+    verifies_with_losses(&output);
+}
+
+#[test]
+fn a_device_that_is_back_goes_on_in_the_same_file_at_the_right_trigger() {
+    for (dies, depth_only) in [(1, false), (0, false)] {
+        let folder = tempfile::tempdir().expect("a folder");
+        let output = folder.path().join("take");
+        let outcome =
+            record(&faults(dies, Some(GONE_S + 1.5)), (Some(270), 20), &output, &mut |_| {});
+        assert_eq!((outcome.failure, outcome.take.outcome), (None, Outcome::Losses));
+        let _ = depth_only;
+        let device = &outcome.take.devices[dies];
+        let [outage] = &device.outages[..] else { panic!("{:?}", device.outages) };
+        assert!(outage.clock_moved_us.is_some(), "{outage:?}");
+        let missed = outage.last_trigger - outage.first_trigger + 1;
+        // Away for 1.5 s, then looked for twice a second, started, and measured for a second.
+        assert!((45..190).contains(&missed), "{missed} triggers");
+        accounts_for_every_trigger(&output, &outcome.take);
+        verifies_with_losses(&output);
+    }
+}
+
+#[test]
+fn a_take_of_which_nobody_is_left_has_failed() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let output = folder.path().join("take");
+    let outcome = record(&faults(1, None)[1..], (None, 1), &output, &mut |_| {});
+    let failure = outcome.failure.expect("the device is gone").to_string();
+    assert!(failure.contains("left the bus"), "{failure}");
+    assert_eq!(outcome.take.outcome, Outcome::Failed);
+    accounts_for_every_trigger(&output, &outcome.take);
 }
 
 #[test]
@@ -89,7 +154,7 @@ fn what_ended_the_take_is_told_before_what_then_failed() {
     let folder = tempfile::tempdir().expect("a folder");
     let output = folder.path().join("take");
     let foreign = output.join("take.toml");
-    let outcome = record(&output, &mut |_| {
+    let outcome = record(&faults(1, None)[1..], (None, 0), &output, &mut |_| {
         std::fs::write(&foreign, "precious").expect("a file");
     });
     let failure = outcome.failure.expect("a device is gone").to_string();
@@ -97,5 +162,5 @@ fn what_ended_the_take_is_told_before_what_then_failed() {
     assert!(first.contains("left the bus") && then.contains("take.toml"), "{failure}");
     assert_eq!(std::fs::read(&foreign).expect("it is still there"), b"precious");
     let ours = std::fs::read_to_string(output.join("take.toml.part")).expect("beside it");
-    assert_eq!(genlock_formats::take::Take::from_toml(&ours), Ok(outcome.take));
+    assert_eq!(Take::from_toml(&ours), Ok(outcome.take));
 }

@@ -62,7 +62,7 @@ fn numbered(recorded: &Recorded) -> Vec<(u64, u64)> {
 fn checked_offset(seed: u64, ran: &Ran, frames_min: usize) -> u64 {
     let mut offset = None;
     for recorded in &ran.recorded {
-        let serial = recorded.device.serial();
+        let serial = recorded.serial.as_str();
         let pulses = pulses(&ran.exposures[serial]);
         let numbered = numbered(recorded);
         assert!(numbered.len() >= frames_min, "seed {seed}: {serial} has few frames");
@@ -80,7 +80,7 @@ fn checked_offset(seed: u64, ran: &Ran, frames_min: usize) -> u64 {
 fn check_losses(scenario: &Scenario, ran: &Ran, offset: u64) {
     let seed = scenario.seed;
     for (recorded, faults) in ran.recorded.iter().zip(&scenario.faults) {
-        let serial = recorded.device.serial();
+        let serial = recorded.serial.as_str();
         let report = recorded.report.as_ref().expect("every file is finished");
         assert_eq!(report.trigger_count, TRIGGERS, "seed {seed}: {serial}");
         let lost = |trigger: u64| {
@@ -175,7 +175,7 @@ fn a_pulled_cable_is_told_of_within_two_seconds_by_the_jacks_or_by_the_frames() 
         assert!(after_ns <= NOTICED_NS, "seed {seed}: noticed after {after_ns} ns");
         for recorded in &ran.recorded {
             let alarms = &recorded.evidence.alarms;
-            assert_eq!(alarms.is_empty(), recorded.device.serial() != serial, "seed {seed}");
+            assert_eq!(alarms.is_empty(), recorded.serial.as_str() != serial, "seed {seed}");
         }
     }
 }
@@ -215,23 +215,126 @@ fn time_beyond_32_bits_is_time_as_any_other() {
     assert!(times.windows(2).all(|pair| pair[1] - pair[0] < 40_000));
 }
 
+/// Whom a take loses for a while: a device, or all of them.
+fn leave(scenario: &mut Scenario, place: Option<usize>, gone_s: f64, back_s: Option<f64>) {
+    for (at, faults) in scenario.faults.iter_mut().enumerate() {
+        if place.is_none_or(|place| place == at) {
+            (faults.gone_s, faults.back_s) = (Some(gone_s), back_s);
+        }
+    }
+}
+
+/// Every image track of every device has each trigger of the take as a frame or a loss; files,
+/// which open, hold the frames, in order of their times.
+fn accounts_for_every_trigger(seed: u64, ran: &Ran) {
+    let spans: Vec<_> = ran
+        .recorded
+        .iter()
+        .map(|recorded| recorded.report.as_ref().expect("every file is finished"))
+        .map(|report| (report.first_trigger, report.trigger_count))
+        .collect();
+    assert!(spans.iter().all(|span| *span == spans[0]), "seed {seed}: {spans:?}");
+    for recorded in &ran.recorded {
+        let (serial, report) = (recorded.serial.as_str(), recorded.report.as_ref().expect("one"));
+        let recording = Recording::open(&ran.files[serial]).expect("it opens");
+        let captures = recording.captures().map(|capture| capture.expect("a sound capture"));
+        let times: Vec<_> = captures.filter_map(|capture| Some(capture.color?.time_us)).collect();
+        assert!(times.windows(2).all(|pair| pair[0] < pair[1]), "seed {seed}: {serial}");
+        let samples = recording.imu().map(|sample| sample.expect("a sound sample"));
+        let samples: Vec<_> = samples.map(|sample| sample.accelerometer_ns).collect();
+        assert!(samples.windows(2).all(|pair| pair[0] < pair[1]), "seed {seed}: {serial}");
+        let missing = report.missing.iter().filter(|m| m.track == TrackName::Color);
+        let lost: u64 = missing.map(|m| m.triggers.end - m.triggers.start).sum();
+        assert_eq!(times.len() as u64 + lost, report.trigger_count, "seed {seed}: {serial}");
+    }
+}
+
 #[test]
-fn a_device_that_leaves_the_bus_leaves_files_of_the_same_triggers() {
+fn a_device_that_leaves_the_bus_is_missing_and_the_others_go_on() {
     for seed in 30_000..30_040 {
         let mut scenario = rig(seed);
         let mut random = Random::new(seed + 1);
         let place = random.below(scenario.faults.len() as u64) as usize;
-        scenario.faults[place].gone_s = Some(2.0 + random.below(2000) as f64 / 1000.0);
+        leave(&mut scenario, Some(place), 2.0 + random.below(2000) as f64 / 1000.0, None);
         let ran = run(&scenario);
-        let failure = ran.failures.first().expect("a device is gone").to_string();
-        assert!(failure.contains(&format!("{:012}", place + 1)), "seed {seed}: {failure}");
-        let spans: Vec<_> = ran
-            .recorded
-            .iter()
-            .map(|recorded| recorded.report.as_ref().expect("every file is finished"))
-            .map(|report| (report.first_trigger, report.trigger_count))
-            .collect();
-        assert!(spans.iter().all(|span| *span == spans[0]), "seed {seed}: {spans:?}");
+        assert_eq!(ran.failures, [], "seed {seed}");
+        let serial = format!("{:012}", place + 1);
+        assert!(ran.alarms.iter().any(|(_, alarm)| alarm.contains(&serial)), "seed {seed}");
+        accounts_for_every_trigger(seed, &ran);
         checked_offset(seed, &ran, 10);
+        for recorded in &ran.recorded {
+            let report = recorded.report.as_ref().expect("every file is finished");
+            let away = report.missing.iter().filter(|missing| missing.cause == Cause::Away);
+            let is_dead = recorded.serial == serial;
+            assert_eq!(away.count() > 0, is_dead, "seed {seed}: {:?}", report.missing);
+            assert_eq!(recorded.outages.len(), usize::from(is_dead), "seed {seed}");
+        }
+    }
+}
+
+/// Frames of one trigger were exposed by one pulse, whoever came back when: their host times tell.
+fn triggers_are_pulses(seed: u64, ran: &Ran) {
+    let mut by_trigger = BTreeMap::new();
+    for recorded in &ran.recorded {
+        let serial = recorded.serial.as_str();
+        let exposures = ran.exposures[serial].iter().filter(|exposure| !exposure.depth);
+        let exposures: Vec<_> = exposures.collect();
+        let moved = |trigger: u64| {
+            let back = recorded.outages.iter().filter(|outage| outage.last_trigger < trigger);
+            back.filter_map(|outage| outage.clock_moved_us).next_back().unwrap_or(0)
+        };
+        let mut from = 0;
+        for (trigger, stamp) in numbered(recorded) {
+            let stamp_us = stamp.saturating_add_signed(-moved(trigger));
+            // Clocks begin anew: the same stamp may come twice, one after the other.
+            let at = exposures[from..].iter().position(|exposure| us(exposure.ticks) == stamp_us);
+            from += at.unwrap_or_else(|| panic!("seed {seed}: {serial} has no {stamp_us} us"));
+            let host_ns = exposures[from].host_ns;
+            let first_ns = *by_trigger.entry(trigger).or_insert(host_ns);
+            let apart_us = host_ns.abs_diff(first_ns) / 1000;
+            // Delays are below 900 us, and exposures vary by 33.
+            assert!(
+                apart_us < 1000,
+                "seed {seed}: {serial}, trigger {trigger}: {apart_us} us apart"
+            );
+        }
+    }
+    let times: Vec<_> = by_trigger.values().collect();
+    assert!(times.windows(2).all(|pair| pair[0] < pair[1]), "seed {seed}: time goes on");
+}
+
+#[test]
+fn who_comes_back_joins_the_take_at_the_right_trigger() {
+    for seed in 40_000..40_120 {
+        let mut scenario = rig(seed);
+        let mut random = Random::new(seed + 1);
+        // Firmware that differs, and what it makes of a reset, is not known of a reset in mid-take.
+        let build = scenario.faults[0].color_firmware_build;
+        scenario.faults.iter_mut().for_each(|faults| faults.color_firmware_build = build);
+        scenario.triggers = 400;
+        let everybody = random.one_in(6);
+        let place = random.below(scenario.faults.len() as u64) as usize;
+        let gone_s = 2.5 + random.below(1500) as f64 / 1000.0;
+        let away_s = random.pick(&[0.05, 0.4, 1.7, 3.0]) + random.below(100) as f64 / 1000.0;
+        let place = (!everybody).then_some(place);
+        leave(&mut scenario, place, gone_s, Some(gone_s + away_s));
+        let ran = run(&scenario);
+        assert_eq!(ran.failures, [], "seed {seed}");
+        accounts_for_every_trigger(seed, &ran);
+        triggers_are_pulses(seed, &ran);
+        for (at, recorded) in ran.recorded.iter().enumerate() {
+            let left = place.is_none_or(|place| place == at);
+            let back = recorded.outages.iter().filter(|outage| outage.clock_moved_us.is_some());
+            // When the master begins anew, the others are numbered anew.
+            let master = place.is_none_or(|place| place == 0);
+            let (least, most) =
+                (usize::from(left), usize::from(left || master) + usize::from(everybody));
+            let count = back.count();
+            assert!((least..=most).contains(&count), "seed {seed}: {:?}", recorded.outages);
+            let last = numbered(recorded).last().expect("frames").0;
+            let report = recorded.report.as_ref().expect("every file is finished");
+            let end = report.first_trigger + report.trigger_count;
+            assert!(last + 5 >= end, "seed {seed}: {} ends at {last} of {end}", recorded.serial);
+        }
     }
 }

@@ -6,6 +6,7 @@ use genlock::cli::RecordArgs;
 use genlock::clock::Clock;
 use genlock::config::{self, Devices, Keeping, Opening, Plan, Shed, Wanted};
 use genlock::record;
+use genlock::usb::Bus;
 use genlock::usb::emulated::EmulatedBus;
 use genlock_emulator::{Function, Playback, Received};
 use genlock_formats::k4a::{Recording, TrackName};
@@ -26,7 +27,7 @@ struct Line {
 /// What became of a command line.
 struct Bottom {
     /// What each device received, by serial.
-    bus: EmulatedBus,
+    bus: Arc<EmulatedBus>,
     take: Take,
     folder: PathBuf,
     _keep: tempfile::TempDir,
@@ -43,9 +44,10 @@ fn record_words(words: &[&str]) -> Bottom {
         Arc::new(Playback::open(&bytes).expect("it can be played"))
     });
     let clock = Clock::machine();
-    let bus = EmulatedBus::rig(faults, playback.as_ref(), clock.clone());
+    let bus = Arc::new(EmulatedBus::rig(faults, playback.as_ref(), clock.clone()));
+    let door: Arc<dyn Bus> = bus.clone();
     let stop = AtomicBool::new(false);
-    let outcome = record::run(&plan, &bus, &clock, &stop, &mut |_| {}).expect("a take");
+    let outcome = record::run(&plan, &door, &clock, &stop, &mut |_| {}).expect("a take");
     assert_eq!(outcome.failure, None);
     Bottom { bus, take: outcome.take, folder, _keep: keep }
 }

@@ -1,7 +1,7 @@
 //! Counts allocations of the whole process.
 
 use genlock::clock::Clock;
-use genlock::config::{ColorControls, DeviceConfig, Opening};
+use genlock::config::{ColorControls, DeviceConfig, Keeping, Opening};
 use genlock::device::{self, Device, EngineLibrary};
 use genlock::record::{Disk, Job, Member, Surroundings, Take};
 use genlock::stage::Step;
@@ -10,6 +10,7 @@ use genlock_emulator::Faults;
 use genlock_formats::k4a;
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::io::IoSlice;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -76,21 +77,23 @@ pub fn allocations_in_mid_take() -> u64 {
     const FROM_NS: u64 = 5_000_000_000;
     const UNTIL_NS: u64 = 20_000_000_000;
     let clock = Clock::simulated();
-    let bus = EmulatedBus::rig(&[Faults::default()], None, clock.clone());
+    let bus = Arc::new(EmulatedBus::rig(&[Faults::default()], None, clock.clone()));
     let mut stages = Vec::new();
     let around = Surroundings {
+        bus: bus.clone(),
+        keeping: Keeping::default(),
         engine: EngineLibrary::emulated().ok(),
         clock: clock.clone(),
         place: &mut |_| Ok(Box::new(Nowhere)),
         launch: &mut |job| {
-            let (Job::Source(stage) | Job::Recorder(stage) | Job::Monitor(stage)) = job;
+            let (Job::Source(_, stage) | Job::Recorder(_, stage) | Job::Helper(stage)) = job;
             stages.push(stage);
             Ok(())
         },
         written: k4a::About { writing_app: "bench".to_owned(), date_utc_ns: None, uid_seed: 1 },
     };
-    let take =
-        Take::start(vec![member(&bus)], None, Opening::default(), around).expect("it starts");
+    let mut take = Take::start(vec![member(bus.as_ref())], None, Opening::default(), around)
+        .expect("it starts");
     let mut before = None;
     while clock.now_ns() < UNTIL_NS {
         if clock.now_ns() >= FROM_NS {

@@ -146,6 +146,21 @@ pub struct Alarm {
     pub what: String,
 }
 
+/// Triggers that a device, or its file, was out of the take.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Outage {
+    /// First trigger that it missed.
+    pub first_trigger: u64,
+    /// Last trigger before it was back, or the take's last.
+    pub last_trigger: u64,
+    /// Why.
+    pub why: String,
+    /// What was added to the device's times from then on, in microseconds, so that they go on where
+    /// they ended: its clock had begun anew. Absent when it did not come back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub clock_moved_us: Option<i64>,
+}
+
 /// How a take ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -218,6 +233,9 @@ pub struct Device {
     /// Its exposures against the master's; of subordinates.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub phase: Option<Phase>,
+    /// When it was out of the take.
+    #[serde(default, rename = "outage", skip_serializing_if = "Vec::is_empty")]
+    pub outages: Vec<Outage>,
     /// Alarms of the take.
     #[serde(default, rename = "alarm", skip_serializing_if = "Vec::is_empty")]
     pub alarms: Vec<Alarm>,
@@ -382,6 +400,12 @@ mod tests {
                     drift_ppm: 12.5,
                     pairs: 149,
                 }),
+                outages: vec![Outage {
+                    first_trigger: 40,
+                    last_trigger: 60,
+                    why: "left the bus".to_owned(),
+                    clock_moved_us: Some(-7_199_000_000),
+                }],
                 alarms: vec![Alarm {
                     first_trigger: 20,
                     last_trigger: 30,

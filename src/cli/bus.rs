@@ -12,12 +12,12 @@ use std::path::Path;
 use std::sync::Arc;
 
 /// The bus with the devices that were asked for.
-pub fn bus(devices: &Devices, clock: &Clock) -> Result<Box<dyn Bus>> {
+pub fn bus(devices: &Devices, clock: &Clock) -> Result<Arc<dyn Bus>> {
     match devices {
-        Devices::Usb => Ok(Box::new(HostBus::new()?)),
+        Devices::Usb => Ok(Arc::new(HostBus::new()?)),
         Devices::Emulated { faults, from } => {
             let recording = from.as_deref().map(playback).transpose()?;
-            Ok(Box::new(EmulatedBus::rig(faults, recording.as_ref(), clock.clone())))
+            Ok(Arc::new(EmulatedBus::rig(faults, recording.as_ref(), clock.clone())))
         }
     }
 }

@@ -71,7 +71,9 @@ impl Progress {
                 Some(words) if before != Some(words) => {
                     tell(&format!("{}: {words}", device.serial));
                 }
-                None if before.is_some() => tell(&format!("{}: recording", device.serial)),
+                None if before.is_some() && !device.is_done => {
+                    tell(&format!("{}: recording", device.serial));
+                }
                 _ => {}
             }
         }
@@ -108,6 +110,8 @@ fn words(device: &DeviceStatus, status: &Status) -> Option<&'static str> {
         Some(_) if device.stale => Some("waiting for its clock to roll back"),
         Some(Waiting::Pulses) => Some("waiting for the master's pulses"),
         Some(Waiting::Frames) => Some("waiting for its first frames"),
+        Some(Waiting::Return) => Some("away"),
+        Some(Waiting::Trigger) => Some("back, finding its trigger"),
         None if status.warming_up => Some("warming up"),
         None => None,
     }
@@ -146,6 +150,7 @@ fn free_bytes(place: &Path) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use genlock_formats::k4a::Role;
 
     #[test]
     fn the_line_says_who_waits_and_who_loses() {
@@ -156,6 +161,8 @@ mod tests {
             bytes: 1,
             waiting,
             stale: false,
+            role: Role::Standalone,
+            is_done: false,
         };
         let devices = vec![device("1", 0, Some(Waiting::Pulses)), device("2", 3, None)];
         let (elapsed, alarms) = (Duration::from_secs(75), Vec::new());

@@ -106,7 +106,7 @@ pub(super) fn run(args: RecordArgs) -> Result<Verdict> {
     }
     let stop = stop_on_signals()?;
     let mut progress = Progress::new(args.quiet, &args.output);
-    let done = record::run_opened(&plan, members, &clock, &stop, &mut |s| progress.show(s));
+    let done = record::run_opened(&plan, &bus, members, &clock, &stop, &mut |s| progress.show(s));
     progress.finish();
     let outcome = done?;
     let lines = if args.quiet { Vec::new() } else { summary(&args.output, &outcome) };

@@ -91,12 +91,17 @@ impl ImuSource {
             if self.guard.is_stale(stamp_us, arrived_ns) {
                 continue;
             }
+            if times.is_some_and(|(_, last_us)| stamp_us < last_us) {
+                // The clock was set to zero within the packet: what is before is of another time.
+                buf.set_len(0);
+                times = None;
+            }
             // A buffer holds the samples of a packet.
             if !buf.append(&sample.to_bytes()) {
                 break;
             }
             let first_us = times.map_or(stamp_us, |(first_us, _)| first_us);
-            times = Some((first_us, stamp_us.max(first_us)));
+            times = Some((first_us, stamp_us));
         }
         times
     }

@@ -179,6 +179,8 @@ pub struct Outputs {
     pub settled: Arc<Settled>,
     /// Host time.
     pub clock: Clock,
+    /// Whether it joins a rig that runs: a subordinate's clock is then not set to zero.
+    pub rejoins: bool,
 }
 
 /// How much a device may hold back.
@@ -320,7 +322,10 @@ impl Device {
         // Starting color resets the clocks of all streams, a subordinate's when the master starts;
         // depth alone keeps the old time.
         let started_ns = outputs.clock.now_ns();
-        let is_reset = config.color.is_some() || config.role == Role::Subordinate;
+        let is_reset = match config.role {
+            Role::Subordinate => !outputs.rejoins,
+            Role::Standalone | Role::Master => config.color.is_some(),
+        };
         let guard = |seen: &Arc<AtomicBool>| match is_reset {
             true => StaleGuard::since(started_ns, Arc::clone(seen)),
             false => StaleGuard::open(),

@@ -3,7 +3,7 @@
 
 use crate::config::DeviceConfig;
 use crate::frame::{Frame, TrackName};
-use crate::sync::{Admission, Numbering, Origin, Reference};
+use crate::sync::{Admission, Numbering, Origin, Pulse, Reference};
 use genlock_formats::k4a::Role;
 
 /// Device time may run ahead of host time by this much from frame to frame before it is called
@@ -32,10 +32,15 @@ struct Camera {
     last: Option<Seen>,
     /// Frames since the last reset of its clock.
     frames: u64,
-    /// The least by which a frame arrived after the pulse that it answers, in microseconds.
-    lag_us: i64,
+    /// The least by which a frame arrived after the pulse that it answers, in microseconds: of the
+    /// newest frames, and of those before.
+    lags_us: [i64; 2],
     implausible: u32,
 }
+
+/// Frames of which the least lag is known together: clocks that are 400 ppm apart move by less than
+/// a millisecond within them.
+const LAG_FRAMES: u64 = 64;
 
 /// When a frame was exposed, by the device, and arrived, by the host.
 #[derive(Debug, Clone, Copy)]
@@ -70,13 +75,7 @@ impl Cameras {
             Role::Subordinate => i64::from(config.subordinate_delay_us),
             Role::Standalone | Role::Master => 0,
         };
-        let camera = |phase_us| Camera {
-            numbering: Numbering::new(config.rate, phase_us),
-            last: None,
-            frames: 0,
-            lag_us: i64::MAX,
-            implausible: 0,
-        };
+        let camera = |phase_us| Camera::new(Numbering::new(config.rate, phase_us));
         Self {
             color: config.color.map(|_| camera(sync_us)),
             depth: config.depth.map(|_| camera(sync_us + i64::from(config.depth_delay_us))),
@@ -125,7 +124,7 @@ impl Cameras {
         camera.implausible = 0;
         let admission = camera.numbering.admit(frame.stamp_us);
         if matches!(admission, Admission::RolledBack(_)) {
-            (camera.frames, camera.lag_us) = (0, i64::MAX);
+            (camera.frames, camera.lags_us) = (0, [i64::MAX; 2]);
         }
         camera.note(frame);
         Ok(match admission {
@@ -148,7 +147,7 @@ impl Cameras {
     pub fn reference(&self, by_arrival: bool) -> Option<Reference> {
         let min = self.measured_min(by_arrival);
         let color = self.color.as_ref().filter(|color| color.frames >= min)?;
-        Some(Reference { origin: color.pulse()?, lag_us: color.lag_us })
+        Some(Reference { origin: color.pulse()?, lag_us: color.lag_us() })
     }
 
     /// Counts by the master's pulses; says false before the first frame. A device whose firmware is
@@ -159,8 +158,7 @@ impl Cameras {
     /// When the clock was not set to zero with the master's.
     pub fn follow(&mut self, reference: &Reference, other_firmware: bool) -> Result<bool, String> {
         let min = if other_firmware { self.measured_min(true) } else { 1 };
-        let lags = [&self.color, &self.depth].into_iter().flatten().filter(|c| c.frames >= min);
-        let Some(lag_us) = lags.map(|camera| camera.lag_us).min() else {
+        let Some(lag_us) = self.lag_us(min) else {
             return Ok(false);
         };
         let ahead_us = reference.lag_us - lag_us;
@@ -176,10 +174,85 @@ impl Cameras {
         if other_firmware {
             origin.stamp_us = origin.stamp_us.saturating_add(ahead_us);
         }
+        self.begin_at(origin);
+        Ok(true)
+    }
+
+    /// The least lag of the cameras that have delivered so many frames.
+    fn lag_us(&self, frames_min: u64) -> Option<i64> {
+        let lags = [&self.color, &self.depth].into_iter().flatten();
+        lags.filter(|camera| camera.frames >= frames_min).map(Camera::lag_us).min()
+    }
+
+    fn begin_at(&mut self, origin: Origin) {
         for camera in [&mut self.color, &mut self.depth].into_iter().flatten() {
             camera.numbering.begin_at(origin);
         }
-        Ok(true)
+    }
+
+    /// The same cameras, of which nothing is known: the device's clock was set anew.
+    #[must_use]
+    pub fn anew(&self) -> Self {
+        let anew = |camera: &Option<Camera>| {
+            let numbering = &camera.as_ref()?.numbering;
+            Some(Camera::new(numbering.anew()))
+        };
+        let (color, depth, imu) = (anew(&self.color), anew(&self.depth), anew(&self.imu));
+        Self { color, depth, imu, began: false, ..*self }
+    }
+
+    /// Counts on from a pulse whose time is known by the host's clock, once frames have told where
+    /// the device's clock stands. Says false before.
+    pub fn join(&mut self, pulse: &Pulse) -> bool {
+        let Some(lag_us) = self.lag_us(self.measured_min(true)) else { return false };
+        let all = [&self.color, &self.depth, &self.imu].into_iter().flatten();
+        // Who has not followed the reset yet, or not delivered, is waited for.
+        let together = |camera: &Camera| {
+            camera.frames > 0 && (camera.lag_us() - lag_us).abs() < NOT_ROLLED_BACK_US
+        };
+        if !all.into_iter().all(together) {
+            return false;
+        }
+        let period_us = self.leading().map_or(0.0, |leading| leading.numbering.period_us());
+        let host_us = i64::try_from(pulse.host_us).unwrap_or(i64::MAX);
+        let stamp_us = host_us.saturating_sub(lag_us);
+        self.begin_at(Origin { trigger: pulse.trigger, stamp_us, period_us });
+        self.began = true;
+        true
+    }
+
+    /// The device's times are told as `by_us` microseconds more from here on.
+    pub fn move_by(&mut self, by_us: i64) {
+        let all = [&mut self.color, &mut self.depth, &mut self.imu];
+        for camera in all.into_iter().flatten() {
+            camera.numbering.move_by(by_us);
+            camera.lags_us = camera.lags_us.map(|lag_us| match lag_us {
+                i64::MAX => lag_us,
+                _ => lag_us.saturating_sub(by_us),
+            });
+            if let Some(last) = &mut camera.last {
+                last.stamp_us = last.stamp_us.saturating_add_signed(by_us);
+            }
+        }
+    }
+
+    /// When the leading camera's frame of `trigger` is expected, in microseconds of device time.
+    #[must_use]
+    pub fn time_of(&self, trigger: u64) -> Option<u64> {
+        self.leading()?.numbering.time_of(trigger)
+    }
+
+    /// The pulse that a frame of the leading camera, numbered `trigger`, tells of.
+    #[must_use]
+    pub fn beat(&self, frame: &Frame, trigger: u64) -> Option<Pulse> {
+        let leading = self.leading().filter(|_| self.image_tracks().next() == Some(frame.track))?;
+        let pulse_us = i64::try_from(frame.stamp_us).ok()? - leading.numbering.phase_us();
+        let host_us = u64::try_from(pulse_us.checked_add(leading.lag_us())?).ok()?;
+        Some(Pulse { trigger, host_us })
+    }
+
+    fn leading(&self) -> Option<&Camera> {
+        self.color.as_ref().or(self.depth.as_ref())
     }
 
     /// Triggers whose frames are held at most while the take has not begun: two thirds of a second,
@@ -266,13 +339,24 @@ impl Cameras {
 }
 
 impl Camera {
+    fn new(numbering: Numbering) -> Self {
+        Self { numbering, last: None, frames: 0, lags_us: [i64::MAX; 2], implausible: 0 }
+    }
+
+    fn lag_us(&self) -> i64 {
+        self.lags_us[0].min(self.lags_us[1])
+    }
+
     fn note(&mut self, frame: &Frame) {
         let (stamp_us, arrived_ns) = (frame.stamp_us, frame.arrived_ns);
         self.last = Some(Seen { stamp_us, arrived_ns });
+        if self.frames.is_multiple_of(LAG_FRAMES) {
+            self.lags_us = [i64::MAX, self.lags_us[0]];
+        }
         self.frames += 1;
         let pulse_us = i128::from(stamp_us) - i128::from(self.numbering.phase_us());
         let lag_us = i128::from(arrived_ns / 1000) - pulse_us;
-        self.lag_us = self.lag_us.min(i64::try_from(lag_us).unwrap_or(i64::MAX));
+        self.lags_us[0] = self.lags_us[0].min(i64::try_from(lag_us).unwrap_or(i64::MAX));
     }
 
     /// The pulse that its last frame answered.

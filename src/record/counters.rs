@@ -1,7 +1,9 @@
 //! What a recorder counts for those who watch it.
 
+use crate::error::Error;
 use crate::frame::TrackName;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 
 /// Counters of one device. Written by its recorder, read by anybody, at any time.
 #[derive(Debug)]
@@ -9,7 +11,29 @@ pub struct Counters {
     frames: [AtomicU64; TrackName::ALL.len()],
     losses: AtomicU64,
     bytes: AtomicU64,
-    waiting: AtomicBool,
+    presence: AtomicU8,
+    departures: AtomicU64,
+    /// Written once, by the recorder; reading takes no lock.
+    failure: OnceLock<Error>,
+}
+
+/// Where a device is, as its recorder sees it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Presence {
+    /// Not every camera has delivered yet.
+    Waiting,
+    /// It is in the take, or ready for it.
+    Recording,
+    /// It has left.
+    Away,
+    /// It is back, and its frames are not numbered yet.
+    Joining,
+    /// The take is over, and its file is finished.
+    Done,
+}
+
+impl Presence {
+    const ALL: [Self; 5] = [Self::Waiting, Self::Recording, Self::Away, Self::Joining, Self::Done];
 }
 
 impl Default for Counters {
@@ -18,7 +42,9 @@ impl Default for Counters {
             frames: Default::default(),
             losses: AtomicU64::new(0),
             bytes: AtomicU64::new(0),
-            waiting: AtomicBool::new(true),
+            presence: AtomicU8::new(Presence::Waiting as u8),
+            departures: AtomicU64::new(0),
+            failure: OnceLock::new(),
         }
     }
 }
@@ -42,10 +68,29 @@ impl Counters {
         self.bytes.load(Ordering::Relaxed)
     }
 
-    /// Whether the device has not yet delivered a frame of every camera.
+    /// Where the device is.
     #[must_use]
-    pub fn waiting(&self) -> bool {
-        self.waiting.load(Ordering::Relaxed)
+    pub fn presence(&self) -> Presence {
+        let place = usize::from(self.presence.load(Ordering::Relaxed));
+        Presence::ALL.get(place).copied().unwrap_or(Presence::Waiting)
+    }
+
+    /// How often the device has left.
+    #[must_use]
+    pub fn departures(&self) -> u64 {
+        self.departures.load(Ordering::Relaxed)
+    }
+
+    /// Whether its file takes nothing more: it is finished, or cannot be written.
+    #[must_use]
+    pub fn is_done(&self) -> bool {
+        self.presence() == Presence::Done || self.failure().is_some()
+    }
+
+    /// Why its file takes nothing more, if it does not.
+    #[must_use]
+    pub fn failure(&self) -> Option<&Error> {
+        self.failure.get()
     }
 
     /// Adds frames taken in.
@@ -63,8 +108,16 @@ impl Counters {
         self.bytes.store(bytes, Ordering::Relaxed);
     }
 
-    /// Says whether the device is still waited for.
-    pub fn set_waiting(&self, waiting: bool) {
-        self.waiting.store(waiting, Ordering::Relaxed);
+    /// Says where the device is.
+    pub fn set_presence(&self, presence: Presence) {
+        self.presence.store(presence as u8, Ordering::Relaxed);
+        if presence == Presence::Away {
+            self.departures.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Says that its file takes nothing more; the first reason stays.
+    pub fn fail(&self, failure: Error) {
+        let _ = self.failure.set(failure);
     }
 }

@@ -9,7 +9,7 @@ use genlock_formats::k4a::Role;
 use genlock_formats::triggers::{Cell, Triggers};
 
 /// What a cell says of a frame that is in the file, and whose note found its lane full.
-pub const UNNOTED: &str = "in the file, time not noted";
+pub const UNNOTED: &str = "in the file; time not noted";
 
 /// What a cell says of the arrival of a trigger that nothing arrived for.
 const NOTHING: &str = "nothing arrived";
@@ -27,7 +27,7 @@ pub fn triggers(recorded: &[Recorded]) -> Triggers {
             let width = table.columns.len();
             table.rows.resize_with(count, || vec![Cell::Lost(NOTHING.to_owned()); width]);
         }
-        let stem = file_stem(one.device.serial());
+        let stem = file_stem(&one.serial);
         for track in Cameras::new(&one.config).image_tracks() {
             let name = track.to_string().to_lowercase();
             table.columns.push(format!("{stem}.{name}"));
@@ -79,9 +79,11 @@ pub fn standings(recorded: &[Recorded]) -> Vec<Option<Standing>> {
                 stamps_us: master.evidence.of(TrackName::Color),
                 arrived_us: &master.evidence.arrived,
                 delay_us: delay_us(&one.config),
-                other_firmware: master.device.firmware().color != one.device.firmware().color,
+                other_firmware: master.firmware.color != one.firmware.color,
+                outages: &master.outages,
             }),
             alarms: &one.evidence.alarms,
+            outages: &one.outages,
             moves: one.evidence.moves,
             lost: report.missing.iter().map(|m| m.triggers.end - m.triggers.start).sum(),
         }))

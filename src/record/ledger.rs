@@ -34,9 +34,18 @@ const NEIGHBOURS: usize = 16;
 /// The ledger of one device's file.
 #[derive(Debug)]
 pub struct Ledger {
-    next: Vec<(TrackName, u64)>,
+    next: Vec<Expected>,
     reports: Vec<Report>,
     missing: Vec<Missing>,
+}
+
+/// What a track is to deliver next.
+#[derive(Debug, Clone, Copy)]
+struct Expected {
+    track: TrackName,
+    trigger: u64,
+    /// Why triggers are missing from here on, where no stage reports another cause.
+    otherwise: Cause,
 }
 
 /// A loss that a stage reported.
@@ -63,7 +72,9 @@ impl Ledger {
     #[must_use]
     pub fn new(tracks: impl Iterator<Item = TrackName>, first: u64) -> Self {
         Self {
-            next: tracks.map(|track| (track, first)).collect(),
+            next: tracks
+                .map(|track| Expected { track, trigger: first, otherwise: Cause::NotSent })
+                .collect(),
             reports: Vec::with_capacity(REPORTS_MAX),
             missing: Vec::new(),
         }
@@ -77,11 +88,25 @@ impl Ledger {
         self.reports.push(Report { track, place, cause });
     }
 
+    /// The device is gone: until a track delivers again, its triggers are missing for `cause`.
+    pub fn leave(&mut self, cause: Cause) {
+        // What was reported before explains nothing of it.
+        self.reports.clear();
+        self.next.iter_mut().for_each(|expected| expected.otherwise = cause);
+    }
+
+    /// The first trigger that no image track has delivered of.
+    #[must_use]
+    pub fn next(&self) -> u64 {
+        self.next.iter().map(|expected| expected.trigger).max().unwrap_or(0)
+    }
+
     /// A frame of `track` for `trigger` is there; triggers passed over become losses.
     pub fn arrived(&mut self, track: TrackName, trigger: u64) {
         self.expect_until(track, trigger, Cause::NotSent);
-        if let Some((_, next)) = self.next.iter_mut().find(|(name, _)| *name == track) {
-            *next = (*next).max(trigger.saturating_add(1));
+        if let Some(expected) = self.next.iter_mut().find(|expected| expected.track == track) {
+            expected.trigger = expected.trigger.max(trigger.saturating_add(1));
+            expected.otherwise = Cause::NotSent;
         }
     }
 
@@ -124,12 +149,17 @@ impl Ledger {
     }
 
     fn expect_until(&mut self, track: TrackName, end: u64, otherwise: Cause) {
-        let Some(&(_, next)) = self.next.iter().find(|(name, _)| *name == track) else {
+        let Some(&expected) = self.next.iter().find(|expected| expected.track == track) else {
             return;
         };
+        let next = expected.trigger;
         if next >= end {
             return;
         }
+        let otherwise = match expected.otherwise {
+            Cause::NotSent => otherwise,
+            known => known,
+        };
         self.explain(track, next..end, otherwise);
         // Reports of before the gap explain nothing any more; those of the gap may explain the
         // sister track.
@@ -224,6 +254,28 @@ mod tests {
         assert_eq!(all.len(), 4 - 1 + 1, "{all:?}");
         assert!(all.contains(&(3..4, Cause::Malformed)), "{all:?}");
         assert_eq!(all.iter().filter(|(_, cause)| *cause == Cause::Transfer).count(), 1);
+    }
+
+    #[test]
+    fn what_a_device_misses_while_it_is_away_says_so_track_by_track() {
+        let mut ledger = Ledger::new([TrackName::Color, TrackName::Depth].into_iter(), 0);
+        ledger.arrived(TrackName::Color, 0);
+        ledger.report(TrackName::Color, Place::Near(1), Cause::Malformed);
+        ledger.leave(Cause::Away);
+        assert_eq!(ledger.next(), 1);
+        ledger.arrived(TrackName::Color, 5);
+        ledger.arrived(TrackName::Color, 7);
+        ledger.close(8, Cause::NotSent);
+        let all: Vec<_> =
+            ledger.missing().iter().map(|m| (m.track, m.triggers.clone(), m.cause)).collect();
+        assert_eq!(
+            all,
+            [
+                (TrackName::Color, 1..5, Cause::Away),
+                (TrackName::Color, 6..7, Cause::NotSent),
+                (TrackName::Depth, 0..8, Cause::Away),
+            ]
+        );
     }
 
     #[test]

@@ -37,6 +37,13 @@ pub enum Note {
         /// Whether the cable that its role needs is in.
         plugged: bool,
     },
+    /// A device is in the take again, from this trigger on, with its clock set to another time.
+    Joined {
+        /// Place of the device in the take.
+        device: usize,
+        /// The trigger.
+        trigger: u64,
+    },
 }
 
 /// What a take has of one device: for each trigger, from the take's first on, a time in
@@ -130,6 +137,9 @@ struct Device {
     free_since: Option<u64>,
     unplugged_since: Option<u64>,
     jumped_since: Option<(u64, u64)>,
+    /// From where on its stamps, or the master's, are of one clock; none while that is from the
+    /// start.
+    joined: Option<u64>,
 }
 
 /// Seconds of a take before clocks are compared by arrival.
@@ -186,6 +196,7 @@ impl Monitor {
                 free_since: None,
                 unplugged_since: None,
                 jumped_since: None,
+                joined: None,
             }
         };
         let devices = devices.into_iter().map(device).collect();
@@ -219,6 +230,26 @@ impl Monitor {
                 self.pair_up();
             }
             Note::Cable { device, plugged } => self.look_at_cable(device, plugged),
+            Note::Joined { device, trigger } => self.begin_anew(device, trigger),
+        }
+    }
+
+    /// What was known of a clock is of no use from here on; of the master's, for nobody.
+    fn begin_anew(&mut self, place: usize, trigger: u64) {
+        let first = self.span.first();
+        for (other, device) in self.devices.iter_mut().enumerate() {
+            if other != place && (self.master != Some(place) || device.about.delay_us.is_none()) {
+                continue;
+            }
+            device.joined = Some(trigger);
+            device.watch = Watch::new(device.about.rate.fps());
+            if let Some(since) = device.free_since.take() {
+                device.raise(since, trigger.saturating_sub(1), first, OUT_OF_STEP);
+            }
+            if other == place {
+                device.lag = LagWatch::new(device.about.rate.fps());
+                device.ring.fill((u64::MAX, 0));
+            }
         }
     }
 
@@ -245,7 +276,8 @@ impl Monitor {
         let serial = &device.about.serial;
         let text = match change {
             Change::Moved(_) => {
-                device.evidence.moves += u64::from(first.is_some());
+                let counts = first.is_some() && device.joined.is_none();
+                device.evidence.moves += u64::from(counts);
                 return;
             }
             Change::Left(trigger) => {
@@ -269,7 +301,8 @@ impl Monitor {
     /// the start leaves no line of stamps.
     fn check_clock(&mut self, place: usize, master: usize) {
         let (device, first) = (&self.devices[place], self.span.first());
-        let Some(first) = first else { return };
+        let Some(begun) = first else { return };
+        let first = device.joined.unwrap_or(begun);
         let told = device.free_since.is_some() || device.jumped_since.is_some();
         let known = device.latest.saturating_sub(first);
         let long = known >= KNOWN_S * u64::from(device.about.rate.fps());
@@ -277,9 +310,10 @@ impl Monitor {
             return;
         }
         let Some(drift_ppm) = device.watch.drift_ppm() else { return };
+        let from = usize::try_from(first.saturating_sub(begun)).unwrap_or(usize::MAX);
         let line = |device: &Device| {
             let stamps = device.evidence.of(device.about.leading);
-            ClockLine::of(stamps, &device.evidence.arrived)
+            ClockLine::of(stamps.get(from..)?, device.evidence.arrived.get(from..)?)
         };
         let both = line(device).zip(line(&self.devices[master]));
         let free = both.is_some_and(|(ours, theirs)| ours.runs_free_of(&theirs, drift_ppm));

@@ -1,16 +1,20 @@
 //! The recorder stage: everything that one device delivers, numbered, in order, onto the disk.
 
+mod join;
+
+pub use join::Outage;
+
 use crate::error::{Error, Result};
 use crate::frame::{Cause, Frame, Loss, LostAt, TrackName};
 use crate::lane::{Received, Receiver, Sender};
 use crate::record::cameras::{Cameras, Judged};
-use crate::record::counters::Counters;
+use crate::record::counters::{Counters, Presence};
 use crate::record::file::{CLUSTER_FRAMES_MAX, RecordingFile};
 use crate::record::ledger::{Ledger, Missing, Place};
 use crate::record::monitor::Note;
 use crate::record::window::Window;
 use crate::stage::{Stage, Step};
-use crate::sync::Span;
+use crate::sync::{Lead, Span};
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,10 +25,15 @@ pub struct Recorder {
     name: String,
     place: usize,
     part: Part,
-    frames: Receiver<Frame>,
-    losses: Receiver<Loss>,
+    /// None while the device is away.
+    feed: Option<Feed>,
+    returns: Receiver<Feed>,
     span: Arc<Span>,
     cameras: Cameras,
+    /// What is added to the device's times, in microseconds, since it came back.
+    moved_us: i64,
+    /// How often the master's pulses had begun when this device began to count by them.
+    beginnings: u64,
     tracks: Vec<TrackName>,
     file: RecordingFile,
     counters: Arc<Counters>,
@@ -50,12 +59,21 @@ pub enum Part {
     Alone,
 }
 
-/// What the recorder reads and tells.
-pub struct Lanes {
+/// What comes of a device for as long as it is connected: closed when its stages are gone.
+pub struct Feed {
     /// Frames of all tracks.
     pub frames: Receiver<Frame>,
-    /// What the stages before it lost.
+    /// What the stages before the recorder lost.
     pub losses: Receiver<Loss>,
+}
+
+/// What the recorder reads and tells.
+pub struct Lanes {
+    /// What comes of the device.
+    pub feed: Feed,
+    /// The same for each time that the device is opened once more; closed when it will not be, as
+    /// the take is over.
+    pub returns: Receiver<Feed>,
     /// Where it puts its report when it is done.
     pub report: Sender<Report>,
     /// Where it tells of every frame.
@@ -75,28 +93,40 @@ pub struct Report {
     pub missing: Vec<Missing>,
     /// Bytes of the file.
     pub bytes: u64,
-    /// Its CRC-32; none where there is no file.
+    /// Its CRC-32; none where there is no file, or none that could be finished.
     pub crc32: Option<u32>,
+    /// When the device, or its file, was out of the take.
+    pub outages: Vec<Outage>,
 }
 
 enum Phase {
     /// Waiting for the take to begin. Frames are held from when the device is ready.
     Gathering { held: VecDeque<Frame>, ready: bool, counts_by_master: bool },
     /// In the take.
-    Rolling(Rolling),
+    Rolling(Box<Rolling>),
     /// The file is finished.
     Finished,
 }
 
 struct Rolling {
     first: u64,
+    /// Frames of earlier triggers are left out: the take's first, or that with which the device
+    /// came back.
+    from: u64,
     window: Window,
     ledger: Ledger,
     open: Vec<TrackName>,
-    /// Device time of the last IMU sample that came.
+    /// Device time of the last IMU sample that came since the device is in the take.
     imu_us: Option<u64>,
+    /// The first trigger of which no IMU sample has come before that.
+    imu_next: u64,
     /// Device time of the last IMU sample in the file.
     imu_written_us: Option<u64>,
+    /// The cameras of a device that is back, until its frames are numbered.
+    joining: Option<Box<Cameras>>,
+    outages: Vec<Outage>,
+    /// Whether the file takes nothing more.
+    unwritable: bool,
 }
 
 /// IMU samples are 600 us apart (usb-protocol.md 7.1): so long a pause is a lost packet.
@@ -125,8 +155,10 @@ impl Recorder {
             name: format!("{serial} recorder"),
             place,
             part,
-            frames: lanes.frames,
-            losses: lanes.losses,
+            feed: Some(lanes.feed),
+            returns: lanes.returns,
+            moved_us: 0,
+            beginnings: 0,
             span,
             cameras,
             tracks,
@@ -139,13 +171,29 @@ impl Recorder {
     }
 
     /// Judges a frame by its time.
-    fn admit(&mut self, frame: Frame) -> Result<()> {
+    fn admit(&mut self, mut frame: Frame) -> Result<()> {
         // Frames that come after the others have agreed belong to the take.
         self.begin_if_decided()?;
-        let judged = self.cameras.judge(&frame).map_err(|text| self.failed(&text))?;
-        let Judged::Trigger(trigger) = judged else {
-            self.lose(&frame, Cause::Malformed);
-            return Ok(());
+        if let Phase::Rolling(rolling) = &self.phase {
+            if rolling.joining.is_some() {
+                return self.join(frame);
+            }
+            if self.master_began_anew() {
+                self.begin_anew("the master was started anew".to_owned());
+                return self.join(frame);
+            }
+        }
+        frame.move_by(self.moved_us);
+        let trigger = match self.cameras.judge(&frame) {
+            Ok(Judged::Trigger(trigger)) => trigger,
+            Ok(Judged::Implausible) => {
+                self.lose(&frame, Cause::Malformed);
+                return Ok(());
+            }
+            Err(why) => {
+                self.begin_anew(why);
+                return Ok(());
+            }
         };
         match &self.phase {
             Phase::Gathering { .. } => {
@@ -164,6 +212,7 @@ impl Recorder {
             && let Some(reference) = self.cameras.reference(other_firmware)
         {
             self.span.set_reference(reference);
+            self.span.set_lead(Lead::Leads);
         }
         self.count_by_master()?;
         let Phase::Gathering { held, ready, counts_by_master } = &mut self.phase else {
@@ -183,10 +232,10 @@ impl Recorder {
             *ready = true;
             held.clear();
             // What was lost before the take is none of its losses.
-            while let Received::Value(_) = self.losses.receive(Duration::ZERO) {}
+            self.forget_losses();
             self.span.saw(latest);
             self.span.propose(latest + 1);
-            self.counters.set_waiting(false);
+            self.counters.set_presence(Presence::Recording);
         }
         Ok(())
     }
@@ -253,7 +302,7 @@ impl Recorder {
         let start_us = self.cameras.start_of(first);
         let mut ledger = Ledger::new(self.cameras.image_tracks(), first);
         // Of what was lost in between, only what is known to belong to the take counts.
-        while let Received::Value(loss) = self.losses.receive(Duration::ZERO) {
+        while let Some(loss) = self.next_loss() {
             match place_of(&self.cameras, &loss) {
                 place @ (Place::At(trigger) | Place::Near(trigger)) if trigger >= first => {
                     ledger.report(loss.track, place, loss.cause);
@@ -261,14 +310,20 @@ impl Recorder {
                 _ => {}
             }
         }
-        self.phase = Phase::Rolling(Rolling {
+        self.beginnings = self.span.beginnings();
+        self.phase = Phase::Rolling(Box::new(Rolling {
             first,
+            from: first,
             window: Window::new(self.tracks.iter().copied(), start_us),
             ledger,
             open: self.tracks.clone(),
             imu_us: None,
+            imu_next: first,
             imu_written_us: None,
-        });
+            joining: None,
+            outages: Vec::new(),
+            unwritable: false,
+        }));
         for frame in held {
             let trigger = self.cameras.nearest(frame.track, frame.stamp_us);
             self.roll(frame, trigger)?;
@@ -281,32 +336,48 @@ impl Recorder {
         if frame.track != TrackName::Imu {
             self.span.saw(trigger);
         }
+        if let Some(pulse) = self.cameras.beat(&frame, trigger) {
+            self.span.beat(pulse, matches!(self.part, Part::Leads { .. }));
+        }
         let end = self.span.end();
         self.hear_losses();
         let Phase::Rolling(rolling) = &mut self.phase else {
             return Ok(());
         };
+        let track = frame.track;
         if end.is_some_and(|end| trigger >= end) {
-            rolling.end_track(frame.track);
-        } else if trigger >= rolling.first && rolling.open.contains(&frame.track) {
-            rolling.ledger.arrived(frame.track, trigger);
-            let track = frame.track;
-            if track == TrackName::Imu {
-                rolling.follow_imu(&self.cameras, &frame);
-            }
-            if rolling.window.is_late(&frame) {
-                rolling.ledger.lost(track, trigger, Cause::Late);
-            } else {
-                self.note(&frame, trigger);
-                let Phase::Rolling(rolling) = &mut self.phase else { return Ok(()) };
-                rolling.window.push(frame);
-            }
+            rolling.end_track(track);
+        } else if trigger >= rolling.from && rolling.open.contains(&track) {
+            self.take_in(frame, trigger);
             if end.is_some_and(|end| trigger + 1 >= end) && track != TrackName::Imu {
                 self.end_track(track);
             }
         }
         self.count_losses();
-        self.write_ready()
+        self.write_ready();
+        Ok(())
+    }
+
+    /// A frame of a trigger of the take: it is written, or a loss.
+    fn take_in(&mut self, frame: Frame, trigger: u64) {
+        let Phase::Rolling(rolling) = &mut self.phase else { return };
+        let track = frame.track;
+        rolling.ledger.arrived(track, trigger);
+        if track == TrackName::Imu {
+            rolling.follow_imu(&self.cameras, &frame);
+        }
+        if rolling.unwritable {
+            // What of the IMU is missing is reckoned in the end.
+            if track != TrackName::Imu {
+                rolling.ledger.lost(track, trigger, Cause::Disk);
+            }
+        } else if rolling.window.is_late(&frame) {
+            rolling.ledger.lost(track, trigger, Cause::Late);
+        } else {
+            self.note(&frame, trigger);
+            let Phase::Rolling(rolling) = &mut self.phase else { return };
+            rolling.window.push(frame);
+        }
     }
 
     fn end_track(&mut self, track: TrackName) {
@@ -329,14 +400,28 @@ impl Recorder {
         }
     }
 
+    fn next_loss(&self) -> Option<Loss> {
+        match self.feed.as_ref()?.losses.receive(Duration::ZERO) {
+            Received::Value(mut loss) => {
+                if let LostAt::Device(stamp_us) = &mut loss.at {
+                    *stamp_us = stamp_us.saturating_add_signed(self.moved_us);
+                }
+                Some(loss)
+            }
+            Received::Nothing | Received::Closed => None,
+        }
+    }
+
+    fn forget_losses(&self) {
+        while self.next_loss().is_some() {}
+    }
+
     fn hear_losses(&mut self) {
-        let Phase::Rolling(rolling) = &mut self.phase else {
-            return;
-        };
-        while let Received::Value(loss) = self.losses.receive(Duration::ZERO) {
+        while let Some(loss) = self.next_loss() {
+            let Phase::Rolling(rolling) = &mut self.phase else { return };
             let place = place_of(&self.cameras, &loss);
             let of_before = match place {
-                Place::At(trigger) | Place::Near(trigger) => trigger < rolling.first,
+                Place::At(trigger) | Place::Near(trigger) => trigger < rolling.from,
                 Place::Unknown => false,
             };
             if !of_before {
@@ -345,16 +430,16 @@ impl Recorder {
         }
     }
 
-    fn write_ready(&mut self) -> Result<()> {
-        let Phase::Rolling(rolling) = &mut self.phase else {
-            return Ok(());
-        };
-        loop {
+    fn write_ready(&mut self) {
+        let Phase::Rolling(rolling) = &mut self.phase else { return };
+        while !rolling.unwritable {
             let count = rolling.window.next_cluster(CLUSTER_FRAMES_MAX);
             if count == 0 {
-                return Ok(());
+                return;
             }
-            self.file.append(rolling.window.frames().take(count))?;
+            if let Err(failure) = self.file.append(rolling.window.frames().take(count)) {
+                return self.stop_writing(failure);
+            }
             for frame in rolling.window.frames().take(count) {
                 self.counters.add_frames(frame.track, units(frame));
                 if frame.track == TrackName::Imu {
@@ -366,36 +451,40 @@ impl Recorder {
         }
     }
 
+    /// The file takes nothing more. What is in it becomes a whole file; what comes from now on is
+    /// lost, and buffers still go home, for the others go on, and may count by this device.
+    fn stop_writing(&mut self, failure: Error) {
+        let Phase::Rolling(rolling) = &mut self.phase else { return };
+        rolling.unwritable = true;
+        let mut first = rolling.ledger.next();
+        for frame in rolling.window.frames().filter(|frame| frame.track != TrackName::Imu) {
+            let trigger = self.cameras.nearest(frame.track, frame.stamp_us);
+            rolling.ledger.lost(frame.track, trigger, Cause::Disk);
+            first = first.min(trigger);
+        }
+        rolling.window.clear();
+        let why = Some(failure.to_string());
+        rolling.outages.retain(|outage| outage.until.is_some());
+        rolling.outages.push(Outage { first, until: None, why, moved_us: None });
+        self.counters.fail(failure);
+        // The first failure is what there is to say; a file that cannot be closed still opens.
+        let _ = self.file.finish();
+    }
+
     /// Ends the take: every track has reached its end, or nothing more can come.
     fn finish(&mut self) -> Result<Step> {
         self.hear_losses();
         for track in self.tracks.clone() {
             self.end_track(track);
         }
-        self.write_ready()?;
-        self.close(Cause::NotSent)?;
+        self.write_ready();
+        self.close()?;
         Ok(Step::Done)
     }
 
-    /// Something cannot go on: the take ends soon for all, and what there is becomes a whole file.
-    fn give_up(&mut self, failure: Error) -> Error {
-        self.span.close();
-        if !matches!(failure, Error::Disk(_)) {
-            let _ = self.finish();
-        } else if let Phase::Rolling(rolling) = &mut self.phase {
-            for frame in rolling.window.frames().filter(|frame| frame.track != TrackName::Imu) {
-                let trigger = self.cameras.nearest(frame.track, frame.stamp_us);
-                rolling.ledger.lost(frame.track, trigger, Cause::Disk);
-            }
-            // The first failure is what there is to say; a file that cannot be closed still opens.
-            let _ = self.close(Cause::Disk);
-        }
-        failure
-    }
-
-    /// Closes the ledger and the file, and reports. What is missing without a reported cause is
-    /// missing for `otherwise`.
-    fn close(&mut self, otherwise: Cause) -> Result<()> {
+    /// Closes the ledger and the file, and reports. What is missing without a reported cause was
+    /// not sent.
+    fn close(&mut self) -> Result<()> {
         let Phase::Rolling(mut rolling) = std::mem::replace(&mut self.phase, Phase::Finished)
         else {
             return Err(self.failed("the take ended before it began"));
@@ -404,14 +493,18 @@ impl Recorder {
         if end <= rolling.first {
             return Err(self.failed("the take was stopped before its first frame"));
         }
+        if let Err(failure) = self.file.finish() {
+            self.counters.fail(failure);
+        }
         if self.tracks.contains(&TrackName::Imu) {
             let last = rolling.imu_written_us;
             let last = last.map(|us| self.cameras.nearest(TrackName::Imu, us) + 1);
-            rolling.ledger.gap(TrackName::Imu, last.unwrap_or(rolling.first)..end, otherwise);
+            let cause = rolling.cause_of_absence();
+            rolling.ledger.gap(TrackName::Imu, last.unwrap_or(rolling.first)..end, cause);
         }
-        rolling.ledger.close(end, otherwise);
+        rolling.ledger.close(end, Cause::NotSent);
+        rolling.outages.retain(|outage| outage.first < end);
         self.counters.set_losses(rolling.ledger.count());
-        self.file.finish()?;
         self.counters.set_bytes(self.file.bytes());
         let report = Report {
             first_trigger: rolling.first,
@@ -420,7 +513,9 @@ impl Recorder {
             missing: rolling.ledger.missing().to_vec(),
             bytes: self.file.bytes(),
             crc32: self.file.crc32(),
+            outages: rolling.outages,
         };
+        self.counters.set_presence(Presence::Done);
         // The lane has room for the one report; who does not wait for it does not miss it.
         let _ = self.report.send(report);
         Ok(())
@@ -430,13 +525,15 @@ impl Recorder {
         if matches!(&self.phase, Phase::Rolling(rolling) if rolling.open.is_empty()) {
             return self.finish();
         }
-        match self.frames.receive(wait) {
+        let Some(feed) = &self.feed else {
+            return self.await_return(wait);
+        };
+        match feed.frames.receive(wait) {
             Received::Value(frame) => self.admit(frame).map(|()| Step::Worked),
             Received::Nothing => self.begin_if_decided().map(|()| Step::Idle),
             Received::Closed => {
-                // Sources that go before the end take the take with them.
-                self.span.close();
-                self.finish()
+                self.leave();
+                Ok(Step::Worked)
             }
         }
     }
@@ -452,7 +549,10 @@ impl Rolling {
     fn follow_imu(&mut self, cameras: &Cameras, frame: &Frame) {
         let trigger = cameras.nearest(TrackName::Imu, frame.stamp_us);
         match self.imu_us {
-            None => self.ledger.gap(TrackName::Imu, self.first..trigger, Cause::NotSent),
+            None => {
+                let cause = if self.from > self.first { Cause::Away } else { Cause::NotSent };
+                self.ledger.gap(TrackName::Imu, self.imu_next..trigger, cause);
+            }
             Some(last_us) if frame.stamp_us.saturating_sub(last_us) > IMU_GAP_US => {
                 let from = cameras.nearest(TrackName::Imu, last_us);
                 self.ledger.gap(TrackName::Imu, from..trigger + 1, Cause::NotSent);
@@ -460,6 +560,16 @@ impl Rolling {
             Some(_) => {}
         }
         self.imu_us = Some(frame.last_us);
+    }
+
+    /// Why the end of a track is missing that answers no trigger.
+    fn cause_of_absence(&self) -> Cause {
+        let is_out = self.outages.last().is_some_and(|outage| outage.until.is_none());
+        match (self.unwritable, is_out) {
+            (true, _) => Cause::Disk,
+            (false, true) => Cause::Away,
+            (false, false) => Cause::NotSent,
+        }
     }
 
     fn end_track(&mut self, track: TrackName) {
@@ -491,6 +601,6 @@ impl Stage for Recorder {
     }
 
     fn step(&mut self, wait: Duration) -> Result<Step> {
-        self.turn(wait).map_err(|failure| self.give_up(failure))
+        self.turn(wait)
     }
 }

@@ -11,8 +11,9 @@ use crate::record::summary::{self, About};
 use crate::record::take::{Job, Member, Recorded, Surroundings, Take};
 use crate::stage;
 use crate::usb::Bus;
-use genlock_formats::k4a;
+use genlock_formats::k4a::{self, Role};
 use genlock_formats::take::{File, Host, Outcome as Ending, Take as TakeFile};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -50,12 +51,12 @@ const ENDING_MAX: Duration = Duration::from_secs(3);
 /// When the take could not begin. What ends a take that has begun is in the [`Outcome`].
 pub fn run(
     plan: &Plan,
-    bus: &dyn Bus,
+    bus: &Arc<dyn Bus>,
     clock: &Clock,
     stop: &AtomicBool,
     watch: &mut dyn FnMut(&Status),
 ) -> Result<Outcome> {
-    run_opened(plan, members(plan, bus)?, clock, stop, watch)
+    run_opened(plan, bus, members(plan, bus.as_ref())?, clock, stop, watch)
 }
 
 /// The same with devices that were opened, and checked, before.
@@ -64,6 +65,7 @@ pub fn run(
 /// When the take could not begin. What ends a take that has begun is in the [`Outcome`].
 pub fn run_opened(
     plan: &Plan,
+    bus: &Arc<dyn Bus>,
     members: Vec<Member>,
     clock: &Clock,
     stop: &AtomicBool,
@@ -79,18 +81,12 @@ pub fn run_opened(
         plan.triggers,
         plan.opening,
         Surroundings {
+            bus: Arc::clone(bus),
+            keeping: plan.keeping.clone(),
             engine,
             clock: clock.clone(),
             place: &mut |serial| place.file(serial),
-            launch: &mut |job| {
-                match job {
-                    Job::Recorder(stage) => threads.recorders.push(stage::spawn(stage)?),
-                    Job::Source(stage) | Job::Monitor(stage) => {
-                        threads.others.push(stage::spawn(stage)?);
-                    }
-                }
-                Ok(())
-            },
+            launch: &mut |job| threads.launch(job),
             written: written(started),
         },
     );
@@ -102,12 +98,13 @@ pub fn run_opened(
             return Err(cause);
         }
     };
-    let failure = watch_over(&mut take, &mut threads, stop, watch);
+    let failure = Watch::new(&mut take, &mut threads).until_done(stop, watch);
     // What the watch saw is the cause; that stages then failed is what came of it.
     let of_stages = threads.join_all();
-    let failure = failure.or(of_stages);
+    let failure = failure.or(of_stages).or_else(|| take.all_lost());
     let (recorded, stopped) = take.finish();
     let failure = failure.or(stopped.err()).or_else(|| nothing_of(&recorded));
+    let failure = failure.or_else(|| unfinished(&recorded));
     let about = About { started, host: host.end(clock), failure: failure.as_ref() };
     let (take, unwritten) = conclude(plan, &about, &recorded, &place);
     Ok(Outcome { take, failure: first_of(failure, unwritten) })
@@ -119,6 +116,12 @@ fn nothing_of(recorded: &[Recorded]) -> Option<Error> {
     recorded.iter().all(nothing).then(|| {
         Error::Device("not one frame of the take could be recorded; its losses say why".to_owned())
     })
+}
+
+/// Every frame is in a file that could not be finished: no loss tells of it.
+fn unfinished(recorded: &[Recorded]) -> Option<Error> {
+    let all_there = |one: &&Recorded| one.outages.is_empty();
+    recorded.iter().filter(all_there).find_map(|one| one.failure.clone())
 }
 
 /// The host's monotonic clock against UTC, at the beginning of a take.
@@ -153,83 +156,155 @@ fn utc_at_zero_ns(clock: &Clock) -> i128 {
     (0..5).map(look).min().map_or(0, |(_, zero_ns)| zero_ns)
 }
 
+/// The threads of a take.
 #[derive(Default)]
 struct Threads {
-    recorders: Vec<JoinHandle<Result<()>>>,
-    others: Vec<JoinHandle<Result<()>>>,
-    /// The first failure of a source.
-    cause: Option<Error>,
-    /// The first failure of a recorder, which may be what came of the other.
-    outcome: Option<Error>,
+    /// With the places of their devices.
+    recorders: Vec<(usize, JoinHandle<Result<()>>)>,
+    sources: Vec<(usize, JoinHandle<Result<()>>)>,
+    helpers: Vec<JoinHandle<Result<()>>>,
+    /// The first failure of a recorder or helper: faults of this program.
+    fault: Option<Error>,
 }
 
 impl Threads {
-    /// Collects the threads that have ended, or waits for all of them.
-    fn collect(&mut self, wait: bool) {
-        let ended = |threads: &mut Vec<JoinHandle<Result<()>>>, failure: &mut Option<Error>| {
-            for thread in threads.extract_if(.., |thread| wait || thread.is_finished()) {
-                let failed = stage::join(thread).err();
-                *failure = failure.take().or(failed);
-            }
-        };
-        ended(&mut self.recorders, &mut self.outcome);
-        ended(&mut self.others, &mut self.cause);
+    fn launch(&mut self, job: Job) -> Result<()> {
+        match job {
+            Job::Recorder(place, stage) => self.recorders.push((place, stage::spawn(stage)?)),
+            Job::Source(place, stage) => self.sources.push((place, stage::spawn(stage)?)),
+            Job::Helper(stage) => self.helpers.push(stage::spawn(stage)?),
+        }
+        Ok(())
     }
 
-    fn has_failed(&self) -> bool {
-        self.cause.is_some() || self.outcome.is_some()
+    /// Collects the threads that have ended; gives what ended sources, with their devices.
+    fn collect(&mut self) -> Vec<(usize, Error)> {
+        let mut faults = Vec::new();
+        let ended = self.recorders.extract_if(.., |(_, thread)| thread.is_finished());
+        faults.extend(ended.filter_map(|(_, thread)| stage::join(thread).err()));
+        let ended = self.helpers.extract_if(.., |thread| thread.is_finished());
+        faults.extend(ended.filter_map(|thread| stage::join(thread).err()));
+        self.fault = self.fault.take().or(faults.into_iter().next());
+        let ended = self.sources.extract_if(.., |(_, thread)| thread.is_finished());
+        ended.filter_map(|(place, thread)| Some((place, stage::join(thread).err()?))).collect()
     }
 
+    /// Waits for all threads; gives the first fault.
     fn join_all(&mut self) -> Option<Error> {
-        self.collect(true);
-        self.cause.take().or(self.outcome.take())
+        let recorders = self.recorders.drain(..).map(|(_, thread)| thread);
+        for thread in recorders.chain(self.helpers.drain(..)) {
+            let failed = stage::join(thread).err();
+            self.fault = self.fault.take().or(failed);
+        }
+        for (_, thread) in self.sources.drain(..) {
+            // What ends a source when the take is over, or was given up, is nobody's concern.
+            let _ = stage::join(thread);
+        }
+        self.fault.take()
     }
 }
 
-/// Watches a take until its recorders are done. Gives what went wrong beside the stages' own
-/// failures.
-fn watch_over(
-    take: &mut Take,
-    threads: &mut Threads,
-    stop: &AtomicBool,
-    watch: &mut dyn FnMut(&Status),
-) -> Option<Error> {
-    let started = Instant::now();
-    let (mut ending, mut all_there) = (None::<Instant>, None::<Instant>);
-    let mut looked_at_cables = started;
-    let mut silence = Silence::default();
-    let mut failure = None;
-    while !threads.recorders.is_empty() {
-        std::thread::sleep(LOOK);
-        let status = take.status(started.elapsed());
-        watch(&status);
-        threads.collect(false);
-        if looked_at_cables.elapsed() >= LOOK_AT_CABLES {
-            take.look_at_cables();
-            looked_at_cables = Instant::now();
-        }
-        if ending.is_none() && failure.is_none() {
-            failure = never_began(&status).or_else(|| silence.of(&status));
-            if status.devices.iter().all(|device| device.waiting.is_none()) {
-                let since = *all_there.get_or_insert_with(Instant::now);
-                failure = failure.or(take.open_after(since.elapsed()).err());
-            }
-        }
-        let stopped = stop.load(Ordering::Acquire);
-        if stopped && !take.has_begun() && !threads.has_failed() {
-            let text = "stopped before the take began: nothing was recorded";
-            failure = failure.or(Some(Error::Device(text.to_owned())));
-        }
-        if (failure.is_some() || threads.has_failed() || stopped) && ending.is_none() {
-            take.end_soon();
-            ending = Some(Instant::now());
-        }
-        if ending.is_some_and(|since| since.elapsed() > ENDING_MAX) || failure.is_some() {
-            take.end_now();
+/// Watches a take until its recorders are done.
+struct Watch<'a> {
+    take: &'a mut Take,
+    threads: &'a mut Threads,
+    recorders: usize,
+    silence: Silence,
+    failure: Option<Error>,
+    started: Instant,
+    looked_at_cables: Instant,
+    all_there: Option<Instant>,
+    /// Since when the take has been ending.
+    ending: Option<Instant>,
+}
+
+impl<'a> Watch<'a> {
+    fn new(take: &'a mut Take, threads: &'a mut Threads) -> Self {
+        let started = Instant::now();
+        Self {
+            recorders: threads.recorders.len(),
+            take,
+            threads,
+            silence: Silence::default(),
+            failure: None,
+            started,
+            looked_at_cables: started,
+            all_there: None,
+            ending: None,
         }
     }
-    take.end_now();
-    failure
+
+    /// Gives what ended the take before its time, beside faults of stages.
+    fn until_done(mut self, stop: &AtomicBool, watch: &mut dyn FnMut(&Status)) -> Option<Error> {
+        while !self.threads.recorders.is_empty() {
+            std::thread::sleep(LOOK);
+            let status = self.take.status(self.started.elapsed());
+            watch(&status);
+            self.look(&status);
+            self.end_in_time(stop.load(Ordering::Acquire));
+        }
+        self.take.end_now();
+        self.failure
+    }
+
+    fn fail(&mut self, failed: Result<()>) {
+        if let Err(failure) = failed {
+            self.failure.get_or_insert(failure);
+        }
+    }
+
+    /// Looks after the devices.
+    fn look(&mut self, status: &Status) {
+        for (place, why) in self.threads.collect() {
+            let lost = self.take.lost(place, why);
+            self.fail(lost);
+        }
+        if self.looked_at_cables.elapsed() >= LOOK_AT_CABLES {
+            self.take.look_at_cables();
+            self.looked_at_cables = Instant::now();
+        }
+        if self.ending.is_some() || self.failure.is_some() {
+            return;
+        }
+        if self.take.has_begun() {
+            for (place, why) in self.silence.of(status) {
+                let lost = self.take.lost(place, why);
+                self.fail(lost);
+            }
+        } else {
+            self.failure = never_began(status);
+        }
+        if status.devices.iter().all(|device| device.waiting.is_none()) {
+            let since = *self.all_there.get_or_insert_with(Instant::now);
+            let opened = self.take.open_after(since.elapsed());
+            self.fail(opened);
+        }
+        let tended = self.take.tend(&mut |job| self.threads.launch(job));
+        self.fail(tended);
+        self.failure = self.failure.take().or_else(|| self.take.all_lost());
+    }
+
+    fn end_in_time(&mut self, stopped: bool) {
+        let faulty = self.threads.fault.is_some();
+        if stopped && !self.take.has_begun() && !faulty {
+            let text = "stopped before the take began: nothing was recorded";
+            self.failure.get_or_insert(Error::Device(text.to_owned()));
+        }
+        let left = &self.threads.recorders;
+        // The others' files are finished: this one has the frames until then to come.
+        let some_done = left.len() < self.recorders;
+        if (self.failure.is_some() || faulty || stopped) && self.ending.is_none() {
+            self.take.end_soon();
+        }
+        if self.failure.is_some() || faulty || stopped || some_done {
+            self.ending.get_or_insert_with(Instant::now);
+        }
+        let only_away = some_done && left.iter().all(|(place, _)| self.take.is_away(*place));
+        let late = self.ending.is_some_and(|since| since.elapsed() > ENDING_MAX);
+        if late || only_away || self.failure.is_some() {
+            self.take.end_now();
+        }
+    }
 }
 
 /// That devices have not delivered in time, and what to do.
@@ -268,20 +343,28 @@ fn never_began(status: &Status) -> Option<Error> {
 struct Silence(Vec<(u64, Duration)>);
 
 impl Silence {
-    fn of(&mut self, status: &Status) -> Option<Error> {
+    /// The devices that have been silent for too long, with what to say of them. Where the master
+    /// is away, its subordinates get no pulses and are silent for a good reason.
+    fn of(&mut self, status: &Status) -> Vec<(usize, Error)> {
         self.0.resize(status.devices.len(), (0, Duration::ZERO));
-        for (device, (frames, heard)) in status.devices.iter().zip(&mut self.0) {
-            if device.frames != *frames || device.frames == 0 {
+        let excused = |device: &DeviceStatus| {
+            device.waiting == Some(Waiting::Return)
+                || (device.role == Role::Subordinate && status.master_is_out())
+        };
+        let mut silent = Vec::new();
+        let devices = status.devices.iter().zip(&mut self.0).enumerate();
+        for (place, (device, (frames, heard))) in devices {
+            if device.frames != *frames || device.is_done || excused(device) {
                 (*frames, *heard) = (device.frames, status.elapsed);
             } else if status.elapsed.saturating_sub(*heard) > SILENCE_MAX {
-                return Some(Error::Device(format!(
-                    "{}: no frames for {} s; the take was ended: check its power and cables",
-                    device.serial,
-                    SILENCE_MAX.as_secs()
-                )));
+                *heard = status.elapsed;
+                let (serial, seconds) = (&device.serial, SILENCE_MAX.as_secs());
+                let text =
+                    format!("{serial}: no frames for {seconds} s; check its power and cables");
+                silent.push((place, Error::Device(text)));
             }
         }
-        None
+        silent
     }
 }
 

@@ -1,5 +1,6 @@
 //! How a take goes, for those who watch.
 
+use genlock_formats::k4a::Role;
 use std::time::Duration;
 
 /// How a take goes.
@@ -30,6 +31,22 @@ pub struct DeviceStatus {
     pub waiting: Option<Waiting>,
     /// Whether its clock has not been set to zero yet.
     pub stale: bool,
+    /// Its part in wired synchronization.
+    pub role: Role,
+    /// Whether its file takes nothing more: it is finished, or cannot be written.
+    pub is_done: bool,
+}
+
+impl Status {
+    /// Whether the master is away, or back and not in the take yet.
+    #[must_use]
+    pub fn master_is_out(&self) -> bool {
+        let out = |device: &DeviceStatus| {
+            let waiting = matches!(device.waiting, Some(Waiting::Return | Waiting::Trigger));
+            device.role == Role::Master && waiting
+        };
+        self.devices.iter().any(out)
+    }
 }
 
 /// What a device is waited for.
@@ -39,4 +56,8 @@ pub enum Waiting {
     Pulses,
     /// Its first frames.
     Frames,
+    /// One that has left: that it comes back.
+    Return,
+    /// One that is back: which trigger its frames answer.
+    Trigger,
 }

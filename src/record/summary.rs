@@ -2,6 +2,7 @@
 
 use crate::config::{ColorControls, Plan, Setting};
 use crate::error::Error;
+use crate::record::disk::part_path;
 use crate::record::evidence;
 use crate::record::output::file_name;
 use crate::record::take::Recorded;
@@ -50,7 +51,7 @@ pub(super) fn of(plan: &Plan, about: &About<'_>, recorded: &[Recorded]) -> Take 
 fn files(recorded: &[Recorded]) -> Vec<File> {
     let file = |recorded: &Recorded| {
         let report = recorded.report.as_ref()?;
-        Some(File::new(&file_name(recorded.device.serial()), report.bytes, report.crc32?))
+        Some(File::new(&file_name(&recorded.serial), report.bytes, report.crc32?))
     };
     let mut files: Vec<_> = recorded.iter().filter_map(file).collect();
     files.sort_by(|a, b| a.name.cmp(&b.name));
@@ -72,9 +73,16 @@ fn device(recorded: &Recorded, standing: Option<Standing>) -> Device {
     let missing = report.map(|report| report.missing.as_slice()).unwrap_or_default();
     let off = || "OFF".to_owned();
     Device {
-        serial: recorded.device.serial().to_owned(),
+        serial: recorded.serial.clone(),
         name: recorded.name.clone(),
-        file: report.filter(|report| report.bytes > 0).map(|_| file_name(recorded.device.serial())),
+        file: report.filter(|report| report.bytes > 0).map(|report| {
+            let name = file_name(&recorded.serial);
+            match report.crc32 {
+                Some(_) => name,
+                // It could not be finished, and opens as it is.
+                None => part_path(name.as_ref()).display().to_string(),
+            }
+        }),
         role: config.role.to_string().to_lowercase(),
         color_mode: config.color.map_or_else(off, |mode| mode.to_string()),
         depth_mode: config.depth.map_or_else(off, |mode| mode.to_string()),
@@ -87,8 +95,7 @@ fn device(recorded: &Recorded, standing: Option<Standing>) -> Device {
         delay_off_master: Delay::of(config.subordinate_delay_us.into()),
         frames: frames.iter().map(|(track, n)| (track.to_string().to_lowercase(), *n)).collect(),
         firmware: recorded
-            .device
-            .firmware()
+            .firmware
             .components()
             .map(|(name, version)| (name.to_owned(), version.to_string()))
             .into(),
@@ -97,6 +104,7 @@ fn device(recorded: &Recorded, standing: Option<Standing>) -> Device {
         reasons: standing.as_ref().map(|standing| standing.reasons.clone()).unwrap_or_default(),
         clock: standing.as_ref().and_then(|standing| standing.clock.clone()),
         phase: standing.and_then(|standing| standing.phase),
+        outages: recorded.outages.clone(),
         alarms: recorded.evidence.alarms.clone(),
         losses: missing
             .iter()

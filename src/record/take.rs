@@ -4,8 +4,8 @@
 //! threads and simulation gives them turns.
 
 use crate::clock::Clock;
-use crate::config::{ColorControls, DeviceConfig, Opening};
-use crate::device::{Buffering, Device, EngineLibrary, Outputs, Settled, TakenWith};
+use crate::config::{ColorControls, DeviceConfig, Keeping, Opening};
+use crate::device::{Buffering, Device, EngineLibrary, Firmware, Outputs};
 use crate::error::{Error, Result};
 use crate::frame::TrackName;
 use crate::lane::{Received, Receiver, Sender, lane};
@@ -15,25 +15,21 @@ use crate::record::disk::Disk;
 use crate::record::encode::Encoder;
 use crate::record::file::{About, RecordingFile};
 use crate::record::monitor::{Evidence, Monitor, NOTES_MAX, Note, Watched};
-use crate::record::recorder::{Lanes, Part, Recorder, Report};
+use crate::record::recorder::{Feed, Lanes, Part, Recorder, Report};
+use crate::record::reopen::{Connection, Shared};
+use crate::record::running::{Link, Revival, Running};
 use crate::record::settle;
-use crate::record::status::{DeviceStatus, Status, Waiting};
+use crate::record::status::Status;
 use crate::rig::start_rank;
 use crate::stage::Stage;
 use crate::sync::Span;
+use crate::usb::Bus;
 use genlock_formats::k4a::{self, Configuration, Role};
-use genlock_formats::take::Delay;
+use genlock_formats::take::{Delay, Outage};
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
-
-/// Frames that fit on a lane. The pools behind hold about as many, so a lane is full only when its
-/// receiver has stood still for a second.
-const LANE_FRAMES: usize = 512;
-
-/// Losses that fit on a lane; beyond, the cause of a loss is forgotten, never the loss.
-const LANE_LOSSES: usize = 1024;
 
 /// Alarms that wait for whoever watches.
 const ALARMS_MAX: usize = 256;
@@ -56,29 +52,23 @@ pub struct Member {
 /// A running take.
 pub struct Take {
     members: Vec<Running>,
+    revival: Revival,
     span: Arc<Span>,
-    stop: Arc<AtomicBool>,
     opening: Opening,
     /// Whether the take may begin as soon as its devices agree.
     released: bool,
     notes: Option<Sender<Note>>,
+    to_alarms: Sender<String>,
     alarms: Receiver<String>,
     evidence: Receiver<Vec<Evidence>>,
 }
 
-struct Running {
-    device: Device,
-    name: Option<String>,
-    config: DeviceConfig,
-    controls: ColorControls,
-    counters: Arc<Counters>,
-    stale: Arc<AtomicBool>,
-    settled: Arc<Settled>,
-    report: Receiver<Report>,
-}
-
 /// What a take needs beside its devices.
 pub struct Surroundings<'a> {
+    /// Where devices are found that have died.
+    pub bus: Arc<dyn Bus>,
+    /// How the take is kept from harm.
+    pub keeping: Keeping,
     /// Turns raw depth into images; needed when a depth camera is on.
     pub engine: Option<EngineLibrary>,
     /// Time.
@@ -93,37 +83,54 @@ pub struct Surroundings<'a> {
 
 /// A stage of a take.
 pub enum Job {
-    /// Between a device and its recorder.
-    Source(Box<dyn Stage>),
-    /// A recorder, which is done when its file is.
-    Recorder(Box<dyn Stage>),
-    /// The monitor, which is done when all recorders are gone.
-    Monitor(Box<dyn Stage>),
+    /// Between the device at this place and its recorder.
+    Source(usize, Box<dyn Stage>),
+    /// The recorder of the device at this place, which is done when its file is.
+    Recorder(usize, Box<dyn Stage>),
+    /// Of no device alone: the monitor, which is done when all recorders are gone, and what brings
+    /// devices back.
+    Helper(Box<dyn Stage>),
 }
 
 /// What came of one device.
 pub struct Recorded {
-    /// The device, stopped.
-    pub device: Device,
+    /// Serial number.
+    pub serial: String,
+    /// Firmware versions.
+    pub firmware: Firmware,
     /// What people call it.
     pub name: Option<String>,
     /// What it was asked to do.
     pub config: DeviceConfig,
     /// Its color controls in the take; nothing with color off.
     pub controls: ColorControls,
-    /// What its file holds; none when the file could not be finished.
+    /// What its file holds; none when its recorder was cut off.
     pub report: Option<Report>,
     /// What the take has of it for each trigger.
     pub evidence: Evidence,
+    /// When it was out of the take.
+    pub outages: Vec<Outage>,
+    /// Why its file took nothing more, or could not be finished.
+    pub failure: Option<Error>,
 }
 
 /// A device about to be started.
 struct Armed {
     member: Member,
+    parts: Parts,
+    recorder: Recorder,
+    /// What its running is watched by.
+    counters: Arc<Counters>,
+    shared: Shared,
+    report: Receiver<Report>,
+    returns: Sender<Feed>,
+}
+
+/// What a device is started with.
+struct Parts {
     outputs: Outputs,
     encoder: Encoder,
-    running: (Arc<Counters>, Receiver<Report>),
-    recorder: Recorder,
+    stop: Arc<AtomicBool>,
 }
 
 /// What came of starting a device.
@@ -153,19 +160,25 @@ impl Take {
         let (to_alarms, alarms) = lane(ALARMS_MAX);
         let (to_evidence, evidence) = lane(1);
         let (watched, master) = watched(&members);
-        let monitor =
-            Monitor::new(watched, master, Arc::clone(&span), heard, (to_alarms, to_evidence));
+        let outputs = (to_alarms.clone(), to_evidence);
+        let monitor = Monitor::new(watched, master, Arc::clone(&span), heard, outputs);
         let mut take = Self {
             members: Vec::new(),
+            revival: Revival {
+                bus: Arc::clone(&around.bus),
+                engine: around.engine.clone(),
+                rejoin_for: around.keeping.rejoin_for,
+                quit: Arc::default(),
+            },
             span,
-            stop: Arc::new(AtomicBool::new(false)),
             opening,
             released: false,
             notes: None,
+            to_alarms,
             alarms,
             evidence,
         };
-        (around.launch)(Job::Monitor(Box::new(monitor)))?;
+        (around.launch)(Job::Helper(Box::new(monitor)))?;
         let parts = parts(&members);
         let mut armed: VecDeque<_> = members
             .into_iter()
@@ -202,34 +215,26 @@ impl Take {
         (place, part, notes): (usize, Part, Sender<Note>),
         around: &Surroundings<'_>,
     ) -> Armed {
-        let serial = member.device.serial().to_owned();
-        let (to_recorder, frames) = lane(LANE_FRAMES);
-        let (to_encoder, depth_frames) = lane(LANE_FRAMES);
-        let (losses, lost) = lane(LANE_LOSSES);
+        let serial = member.device.serial();
+        let shared =
+            Shared { clock: around.clock.clone(), stale: Arc::default(), settled: Arc::default() };
+        let Connection { outputs, encoder, feed, stop } = Connection::new(serial, &shared, false);
         let (report, reported) = lane(1);
-        let outputs = Outputs {
-            color: to_recorder.clone(),
-            depth: to_encoder,
-            imu: to_recorder.clone(),
-            losses: losses.clone(),
-            stop: Arc::clone(&self.stop),
-            stale: Arc::default(),
-            settled: Arc::default(),
-            clock: around.clock.clone(),
-        };
+        // One return waits at most: the next departure is after it.
+        let (returns, returned) = lane(1);
         let (device, config) = (&member.device, &member.config);
         let file = RecordingFile::new(about(device, config, around), disk, around.clock.clone());
         let counters = Arc::new(Counters::default());
         let recorder = Recorder::new(
-            (&serial, place, part),
+            (serial, place, part),
             Cameras::new(config),
-            Lanes { frames, losses: lost, report, notes },
+            Lanes { feed, returns: returned, report, notes },
             Arc::clone(&self.span),
             file,
             Arc::clone(&counters),
         );
-        let encoder = Encoder::new(&serial, depth_frames, to_recorder, losses);
-        Armed { member, outputs, encoder, running: (counters, reported), recorder }
+        let parts = Parts { outputs, encoder, stop };
+        Armed { member, parts, recorder, counters, shared, report: reported, returns }
     }
 
     /// Starts devices side by side, and sets their stages going.
@@ -239,8 +244,8 @@ impl Take {
         around: &mut Surroundings<'_>,
     ) -> Result<()> {
         let start = |armed: &mut Armed, engine: Option<&EngineLibrary>| {
-            let Armed { member: Member { device, config, .. }, outputs, .. } = armed;
-            device.start(config, engine, outputs.clone(), buffering(config))
+            let Armed { member: Member { device, config, .. }, parts, .. } = armed;
+            device.start(config, engine, parts.outputs.clone(), buffering(config))
         };
         let engine = around.engine.as_ref();
         let started: Vec<Started> = match &mut group[..] {
@@ -266,59 +271,103 @@ impl Take {
         started: Started,
         around: &mut Surroundings<'_>,
     ) -> Result<()> {
-        let Armed { member, outputs, encoder, running: (counters, report), recorder } = armed;
+        let Armed { member, parts, recorder, counters, shared, report, returns } = armed;
         let Member { device, name, config, controls } = member;
-        let Outputs { stale, settled, .. } = outputs;
+        let place = self.members.len();
         // What was started must be stopped, also if it did not start as a whole.
         self.members.push(Running {
-            device,
+            serial: device.serial().to_owned(),
+            firmware: *device.firmware(),
+            device: Some(device),
             name,
             config,
             controls,
             counters,
-            stale,
-            settled,
+            shared,
+            stop: parts.stop,
             report,
+            returns: Some(returns),
+            link: Link::Connected { departures: 0 },
+            whys: Vec::new(),
+            failure_told: false,
         });
         for source in started? {
-            (around.launch)(Job::Source(source))?;
+            (around.launch)(Job::Source(place, source))?;
         }
-        (around.launch)(Job::Source(Box::new(encoder)))?;
-        (around.launch)(Job::Recorder(Box::new(recorder)))
+        (around.launch)(Job::Source(place, Box::new(parts.encoder)))?;
+        (around.launch)(Job::Recorder(place, Box::new(recorder)))
     }
 
     /// How the take goes, `elapsed` after its start, with the alarms since the last look.
     #[must_use]
-    pub fn status(&self, elapsed: Duration) -> Status {
-        let devices = self.members.iter().map(|member| {
-            let counters = &member.counters;
-            let of_tracks = Cameras::new(&member.config);
-            let frames = of_tracks.image_tracks().map(|track| counters.frames(track)).min();
-            DeviceStatus {
-                serial: member.device.serial().to_owned(),
-                frames: frames.unwrap_or(0),
-                losses: counters.losses(),
-                bytes: counters.bytes(),
-                waiting: match (counters.waiting(), member.config.role) {
-                    (false, _) => None,
-                    (true, Role::Subordinate) => Some(Waiting::Pulses),
-                    (true, Role::Master | Role::Standalone) => Some(Waiting::Frames),
-                },
-                stale: member.stale.load(Ordering::Relaxed),
-            }
-        });
+    pub fn status(&mut self, elapsed: Duration) -> Status {
         let mut alarms = Vec::new();
+        for member in &mut self.members {
+            if let Some(failure) = member.counters.failure().filter(|_| !member.failure_told) {
+                alarms.push(format!("{failure}; its file ends here, the others go on"));
+                member.failure_told = true;
+            }
+        }
         while let Received::Value(alarm) = self.alarms.receive(Duration::ZERO) {
             alarms.push(alarm);
         }
-        let warming_up = !self.released;
-        Status { elapsed, devices: devices.collect(), alarms, warming_up }
+        let devices = self.members.iter().map(Running::status).collect();
+        Status { elapsed, devices, alarms, warming_up: !self.released }
+    }
+
+    /// The stages of the device at `place` have failed. The others go on, and it is looked for.
+    ///
+    /// # Errors
+    /// What it failed with, where the take has not begun: then there is nothing to go on with.
+    pub fn lost(&mut self, place: usize, why: Error) -> Result<()> {
+        if !self.has_begun() {
+            return Err(why);
+        }
+        let rejoin_for = self.revival.rejoin_for;
+        let told = self.members.get_mut(place).and_then(|member| member.lost(&why, rejoin_for));
+        self.alarm(told);
+        Ok(())
+    }
+
+    /// Looks for devices that have left, and takes back those that are there again.
+    ///
+    /// # Errors
+    /// When the system gives no thread.
+    pub fn tend(&mut self, launch: &mut dyn FnMut(Job) -> Result<()>) -> Result<()> {
+        if !self.has_begun() || self.span.is_closed() {
+            return Ok(());
+        }
+        for place in 0..self.members.len() {
+            let told = self.members[place].tend(place, &self.revival, launch)?;
+            self.alarm(told);
+        }
+        Ok(())
+    }
+
+    fn alarm(&self, told: Option<String>) {
+        // Whoever does not listen finds it in take.toml.
+        let _ = told.map(|told| self.to_alarms.send(told));
+    }
+
+    /// Whether the device at `place` is away.
+    #[must_use]
+    pub fn is_away(&self, place: usize) -> bool {
+        self.members.get(place).is_some_and(Running::is_away)
+    }
+
+    /// Why nothing more will be recorded, where no device and no file is left.
+    #[must_use]
+    pub fn all_lost(&self) -> Option<Error> {
+        let mut whys = self.members.iter().map(Running::why_out);
+        let first = whys.next().flatten();
+        first.filter(|_| whys.all(|why| why.is_some()))
     }
 
     /// Looks at the sync cables, and tells the monitor.
     pub fn look_at_cables(&mut self) {
         let Some(notes) = &self.notes else { return };
-        for (place, member) in self.members.iter_mut().enumerate() {
+        let members = self.members.iter_mut().enumerate();
+        for (place, member) in members.filter(|(_, member)| !member.is_away()) {
             let Ok(Some(plugged)) = member.plugged() else { continue };
             // A full lane costs this look.
             let _ = notes.send(Note::Cable { device: place, plugged });
@@ -353,15 +402,22 @@ impl Take {
         self.span.first().is_some()
     }
 
-    /// Ends the take soon, at the same trigger for every device.
-    pub fn end_soon(&self) {
+    /// Ends the take soon, at the same trigger for every device. Nobody is brought back any more.
+    pub fn end_soon(&mut self) {
         self.span.close();
+        self.revival.quit.store(true, Ordering::Release);
+        for member in self.members.iter_mut().filter(|member| member.is_away()) {
+            member.returns = None;
+        }
     }
 
     /// Ends the take with what is there: sources stop at their next step.
     pub fn end_now(&mut self) {
-        self.span.close();
-        self.stop.store(true, Ordering::Release);
+        self.end_soon();
+        for member in &mut self.members {
+            member.stop.store(true, Ordering::Release);
+            member.returns = None;
+        }
         self.notes = None;
     }
 
@@ -385,56 +441,34 @@ impl Take {
             if let Some(report) = &report {
                 evidence.leave_out(report.first_trigger, &report.missing);
             }
-            let Running { device, name, config, controls, .. } = member;
-            Recorded { device, name, config, controls, report, evidence }
+            let outages = report.as_ref().map(|report| member.outages(report));
+            let outages = outages.unwrap_or_default();
+            let failure = member.counters.failure().cloned();
+            let Running { serial, firmware, name, config, controls, .. } = member;
+            Recorded {
+                serial,
+                firmware,
+                name,
+                config,
+                controls,
+                report,
+                evidence,
+                outages,
+                failure,
+            }
         });
         let mut recorded: Vec<Recorded> = recorded.collect();
-        recorded.sort_by(|a, b| a.device.serial().cmp(b.device.serial()));
+        recorded.sort_by(|a, b| a.serial.cmp(&b.serial));
         (recorded, stopped)
     }
 
     fn stop_devices(&mut self) -> Result<()> {
         let mut first_failure = Ok(());
         for member in self.members.iter_mut().rev() {
-            let stopped = member.device.stop();
+            let stopped = member.stop_device();
             first_failure = first_failure.and(stopped);
         }
         first_failure
-    }
-}
-
-impl Running {
-    /// Whether the sync cable that its role needs is in; none where it needs none.
-    fn plugged(&mut self) -> Result<Option<bool>> {
-        Ok(match self.config.role {
-            Role::Standalone => None,
-            Role::Master => Some(self.device.jacks()?.sync_out),
-            Role::Subordinate => Some(self.device.jacks()?.sync_in),
-        })
-    }
-}
-
-impl settle::Automatic for Running {
-    fn has_color(&self) -> bool {
-        self.config.color.is_some()
-    }
-
-    fn is_master(&self) -> bool {
-        self.config.role != Role::Subordinate
-    }
-
-    fn controls(&self) -> &ColorControls {
-        &self.controls
-    }
-
-    fn taken_with(&self) -> Option<TakenWith> {
-        self.settled.newest()
-    }
-
-    fn hold(&mut self, controls: &ColorControls) -> Result<()> {
-        self.device.set_controls(controls)?;
-        self.controls = self.device.read_controls()?;
-        Ok(())
     }
 }
 
@@ -507,6 +541,6 @@ fn about(device: &Device, config: &DeviceConfig, around: &Surroundings<'_>) -> A
 
 /// Buffers for a second and a half of frames: what the window holds back at most, and what a slow
 /// disk may take for one write.
-fn buffering(config: &DeviceConfig) -> Buffering {
+pub(super) fn buffering(config: &DeviceConfig) -> Buffering {
     Buffering { frames: (config.rate.fps() as usize * 3 / 2).max(12) }
 }

@@ -90,6 +90,11 @@ impl Window {
         self.waiting.iter()
     }
 
+    /// Sends all buffers home: their frames are lost.
+    pub fn clear(&mut self) {
+        self.waiting.clear();
+    }
+
     /// Sends the `count` oldest frames' buffers home: they are written.
     pub fn take(&mut self, count: usize) {
         if let Some(last) = count.checked_sub(1).and_then(|last| self.waiting.get(last)) {

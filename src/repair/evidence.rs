@@ -103,6 +103,7 @@ impl Evidence<'_> {
             reasons: Vec::new(),
             clock: None,
             phase: None,
+            outages: Vec::new(),
             alarms: Vec::new(),
             losses: self.losses(file, numbered),
         };
@@ -186,6 +187,7 @@ impl Evidence<'_> {
             stamps_us,
             delay_us: device.delay_after_master_us(),
             other_firmware: build(firmware) != build(&file.firmware),
+            outages: &[],
         });
         let mut moves = 0;
         if let Some(master) = &master {
@@ -201,6 +203,7 @@ impl Evidence<'_> {
             arrived_us: &[],
             master,
             alarms: &device.alarms,
+            outages: &[],
             moves,
             lost: device.lost(),
         });

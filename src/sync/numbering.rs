@@ -61,12 +61,27 @@ impl Numbering {
         Self { nominal_us, phase_us, period_us: nominal_us, origin, last: None }
     }
 
+    /// For the same camera, of which nothing is known but its measured rate.
+    #[must_use]
+    pub fn anew(&self) -> Self {
+        let origin = Origin { trigger: 0, stamp_us: 0, period_us: self.period_us };
+        Self { origin, last: None, ..*self }
+    }
+
     /// Counts from `origin` on, which another camera has measured; what was numbered so far is
     /// numbered anew.
     pub fn begin_at(&mut self, origin: Origin) {
         self.origin = origin;
         self.period_us = origin.period_us;
         self.last = self.last.map(|last| Numbered { trigger: self.by_time(last.stamp_us), ..last });
+    }
+
+    /// The camera's time is told as `by_us` microseconds more from here on.
+    pub fn move_by(&mut self, by_us: i64) {
+        self.origin.stamp_us = self.origin.stamp_us.saturating_add(by_us);
+        if let Some(last) = &mut self.last {
+            last.stamp_us = last.stamp_us.saturating_add_signed(by_us);
+        }
     }
 
     /// Numbers the frame with device time `stamp_us`. Frames of one exposure (depth and IR) have

@@ -1,6 +1,6 @@
 //! What the devices of a take agree upon, without a lock.
 
-use crate::sync::Origin;
+use crate::sync::{Beat, Origin, Pulse};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -17,7 +17,26 @@ pub struct Span {
     latest: AtomicU64,
     /// Written once, by the master's recorder, before anybody waits for it: reading takes no lock.
     reference: OnceLock<Reference>,
+    /// What the master does, and how often its pulses have begun anew: one word.
+    lead: AtomicU64,
+    /// The latest pulse of the master, and of anybody.
+    beat_of_master: Beat,
+    beat_of_any: Beat,
 }
+
+/// What the master of a take does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Lead {
+    /// There is none, or it is away.
+    Away,
+    /// It is back, and does not know yet which trigger its pulses are.
+    Joining,
+    /// Its frames are numbered.
+    Leads,
+}
+
+/// A pulse so long ago, in microseconds, says that whoever gave it has stopped.
+const STALE_US: u64 = 1_000_000;
 
 /// What the master has measured before the take, for its subordinates to count by.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -32,6 +51,10 @@ pub struct Reference {
 /// Room for the first trigger: 280,000 years of them.
 const FIRST_BITS: u32 = 48;
 const FIRST_MAX: u64 = (1 << FIRST_BITS) - 1;
+
+/// Room for what the master does.
+const LEAD_BITS: u32 = 2;
+const LEAD: u64 = (1 << LEAD_BITS) - 1;
 
 /// Set in the word of the latest trigger when the take is to end.
 const CLOSED: u64 = 1 << 63;
@@ -49,6 +72,9 @@ impl Span {
             beginning: AtomicU64::new((parties as u64) << FIRST_BITS),
             latest: AtomicU64::new(0),
             reference: OnceLock::new(),
+            lead: AtomicU64::new(Lead::Away as u64),
+            beat_of_master: Beat::default(),
+            beat_of_any: Beat::default(),
         }
     }
 
@@ -61,6 +87,51 @@ impl Span {
     #[must_use]
     pub fn reference(&self) -> Option<&Reference> {
         self.reference.get()
+    }
+
+    /// The master says what it does. Its first word is that it leads; when it leads once more, its
+    /// pulses have begun anew.
+    pub fn set_lead(&self, lead: Lead) {
+        let set = |before: u64| {
+            let anew = u64::from(lead == Lead::Leads && before & LEAD != Lead::Leads as u64);
+            Some(((before >> LEAD_BITS) + anew) << LEAD_BITS | lead as u64)
+        };
+        // The closure always gives a value.
+        let _ = self.lead.fetch_update(Ordering::AcqRel, Ordering::Acquire, set);
+    }
+
+    /// How often the master's pulses have begun: who counts by them begins anew with each.
+    #[must_use]
+    pub fn beginnings(&self) -> u64 {
+        self.lead.load(Ordering::Acquire) >> LEAD_BITS
+    }
+
+    /// A frame says when a pulse came.
+    pub fn beat(&self, pulse: Pulse, of_master: bool) {
+        self.beat_of_any.set(pulse);
+        if of_master {
+            self.beat_of_master.set(pulse);
+        }
+    }
+
+    /// The pulse from which a device counts that comes back at `now_us`; none while it has to wait.
+    /// Who follows the master counts by its pulses, unless it is away; everybody else by the latest
+    /// of anybody, however long ago: then nobody else can tell.
+    #[must_use]
+    pub fn pulse_to_join(&self, now_us: u64, follows: bool) -> Option<Pulse> {
+        let lead = self.lead.load(Ordering::Acquire) & LEAD;
+        if !follows || lead == Lead::Away as u64 {
+            return self.beat_of_any.latest(now_us);
+        }
+        let of_master = self.beat_of_master.latest(now_us)?;
+        let fresh = of_master.host_us.saturating_add(STALE_US) > now_us;
+        (lead == Lead::Leads as u64 && fresh).then_some(of_master)
+    }
+
+    /// Whether the take is to end, or has been told to.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        self.latest.load(Ordering::Acquire) & CLOSED != 0
     }
 
     /// A party says, once, that the take may begin with `first`, or later.
@@ -131,6 +202,26 @@ impl Span {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn who_joins_counts_by_the_master_and_by_anybody_while_it_is_away() {
+        let span = Span::new(1, None);
+        let (ours, masters) =
+            (Pulse { trigger: 90, host_us: 3_000_000 }, Pulse { trigger: 89, host_us: 2_967_000 });
+        assert_eq!(span.pulse_to_join(3_010_000, false), None);
+        span.set_lead(Lead::Leads);
+        span.beat(masters, true);
+        span.beat(ours, false);
+        assert_eq!(span.pulse_to_join(3_010_000, true), Some(masters));
+        assert_eq!(span.pulse_to_join(3_010_000, false), Some(ours));
+        assert_eq!(span.pulse_to_join(9_000_000, true), None, "its pulses are overdue");
+        span.set_lead(Lead::Away);
+        assert_eq!(span.pulse_to_join(9_000_000, true), Some(ours));
+        span.set_lead(Lead::Joining);
+        assert_eq!((span.pulse_to_join(3_010_000, true), span.beginnings()), (None, 1));
+        span.set_lead(Lead::Leads);
+        assert_eq!((span.pulse_to_join(3_010_000, true), span.beginnings()), (Some(masters), 2));
+    }
 
     #[test]
     fn all_devices_begin_and_end_with_the_same_trigger() {

@@ -3,7 +3,7 @@
 use crate::sync::phase::quantile;
 use crate::sync::{ClockFit, LowerHull, Pair, Phase, pairs};
 use genlock_formats::k4a::Rate;
-use genlock_formats::take::{self, Alarm, Verdict};
+use genlock_formats::take::{self, Alarm, Outage, Verdict};
 use std::ops::Range;
 
 /// What a take knows of one device. Triggers are counted from the take's first; a stamp or time of
@@ -23,6 +23,8 @@ pub struct Series<'a> {
     pub master: Option<Master<'a>>,
     /// What was noticed during the take.
     pub alarms: &'a [Alarm],
+    /// When it was out of the take.
+    pub outages: &'a [Outage],
     /// How often the middle of its exposures moved against the master's.
     pub moves: u64,
     /// Frames that are missing.
@@ -40,6 +42,28 @@ pub struct Master<'a> {
     pub delay_us: f64,
     /// Whether it runs another color firmware.
     pub other_firmware: bool,
+    /// When it was out of the take.
+    pub outages: &'a [Outage],
+}
+
+impl<'a> Series<'a> {
+    /// What the stamps tell of: those of before the device or its master was out of the take, for
+    /// what comes back has its clock set to another time.
+    #[must_use]
+    pub fn before_outages(self) -> Self {
+        let of_master = self.master.map(|master| master.outages).unwrap_or_default();
+        let first = self.outages.iter().chain(of_master).map(|outage| outage.first_trigger).min();
+        let Some(first) = first else { return self };
+        let count = usize::try_from(first.saturating_sub(self.first)).unwrap_or(usize::MAX);
+        let cut = |times: &'a [u64]| times.get(..count).unwrap_or(times);
+        let master = self.master.map(|master| Master {
+            stamps_us: cut(master.stamps_us),
+            arrived_us: cut(master.arrived_us),
+            ..master
+        });
+        let (stamps_us, arrived_us) = (cut(self.stamps_us), cut(self.arrived_us));
+        Self { stamps_us, arrived_us, master, ..self }
+    }
 }
 
 /// What the evidence says of a device.
@@ -85,6 +109,18 @@ pub fn judge(device: &Series<'_>) -> Standing {
         let Alarm { first_trigger, last_trigger, what } = alarm;
         standing.say(Verdict::Fail, format!("triggers {first_trigger} to {last_trigger}: {what}"));
     }
+    for Outage { first_trigger, last_trigger, why, .. } in device.outages {
+        let text = format!("triggers {first_trigger} to {last_trigger}: out of the take: {why}");
+        standing.say(Verdict::Warn, text);
+    }
+    if let Some(outage) = device.master.and_then(|master| master.outages.first()) {
+        let text = format!(
+            "the master was out of the take: phase and clock are those of before trigger {}",
+            outage.first_trigger
+        );
+        standing.say(Verdict::Warn, text);
+    }
+    let device = &device.before_outages();
     let ours = ClockLine::of(device.stamps_us, device.arrived_us);
     if let Some(master) = &device.master {
         standing.judge_phase(device, master, ours.as_ref());
@@ -240,8 +276,13 @@ mod tests {
     }
 
     fn series<'a>(stamps_us: &'a [u64], master: &'a [u64]) -> Series<'a> {
-        let master =
-            Master { stamps_us: master, arrived_us: &[], delay_us: 160.0, other_firmware: false };
+        let master = Master {
+            stamps_us: master,
+            arrived_us: &[],
+            delay_us: 160.0,
+            other_firmware: false,
+            outages: &[],
+        };
         Series {
             rate: Rate::Fps30,
             first: 30,
@@ -249,6 +290,7 @@ mod tests {
             arrived_us: &[],
             master: Some(master),
             alarms: &[],
+            outages: &[],
             moves: 0,
             lost: 0,
         }
@@ -279,6 +321,24 @@ mod tests {
         assert!(free.reasons[0].contains("does not follow"), "{:?}", free.reasons);
         let in_step = judge(&Series { arrived_us: &theirs, master: with, ..sound });
         assert_eq!(in_step.verdict, Verdict::Pass, "{:?}", in_step.reasons);
+    }
+
+    #[test]
+    fn a_device_that_was_away_is_judged_by_what_came_before() {
+        let (master, mut sub) = (stamps(0.0, 0.0), stamps(300.0, 170.0));
+        let whole = judge(&series(&sub[..300], &master[..300]));
+        sub[300..400].fill(0);
+        // Its clock is another: by its stamps it would be far out of phase.
+        sub[400..].iter_mut().for_each(|stamp| *stamp += 20_000);
+        let why = || "left the bus".to_owned();
+        let outage =
+            Outage { first_trigger: 330, last_trigger: 429, why: why(), clock_moved_us: Some(1) };
+        let outages = [outage];
+        let standing = judge(&Series { outages: &outages, ..series(&sub, &master) });
+        assert_eq!(standing.verdict, Verdict::Warn);
+        assert_eq!(standing.reasons, ["triggers 330 to 429: out of the take: left the bus"]);
+        assert_eq!(standing.phase, whole.phase);
+        assert_eq!(judge(&series(&sub, &master)).verdict, Verdict::Fail);
     }
 
     #[test]

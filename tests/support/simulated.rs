@@ -2,11 +2,11 @@
 //! clock that moves when nobody has work.
 
 use genlock::clock::Clock;
-use genlock::config::{ColorControls, DeviceConfig, Opening};
+use genlock::config::{ColorControls, DeviceConfig, Keeping, Opening};
 use genlock::device::{self, Device, EngineLibrary};
 use genlock::error::{Error, Result};
 use genlock::record::{Disk, Job, Member, Recorded, Surroundings, Take};
-use genlock::stage::{Stage, Step};
+use genlock::stage::Step;
 use genlock::usb::emulated::EmulatedBus;
 use genlock_emulator::raw::SensorMode;
 use genlock_emulator::{Cable, Exposure, Faults, Kinect, Setup, View};
@@ -96,6 +96,8 @@ pub struct Scenario {
     pub look_at_cables: bool,
     /// Whether what is written is kept, to be read.
     pub keep_files: bool,
+    /// How the take is kept from harm.
+    pub keeping: Keeping,
 }
 
 impl Scenario {
@@ -110,6 +112,7 @@ impl Scenario {
             stall_ns_max: 0,
             look_at_cables: false,
             keep_files: true,
+            keeping: Keeping::default(),
         }
     }
 
@@ -178,10 +181,10 @@ fn kinects(scenario: &Scenario) -> Vec<Kinect> {
 /// Runs a scenario.
 pub fn run(scenario: &Scenario) -> Ran {
     let clock = Clock::simulated();
-    let bus = EmulatedBus::new(kinects(scenario), clock.clone());
-    let found = device::find(&bus).expect("emulated devices are found");
+    let bus = Arc::new(EmulatedBus::new(kinects(scenario), clock.clone()));
+    let found = device::find(bus.as_ref()).expect("emulated devices are found");
     let member = |(place, found): (usize, &device::Found)| Member {
-        device: Device::open(&bus, found).expect("an emulated device opens"),
+        device: Device::open(bus.as_ref(), found).expect("an emulated device opens"),
         name: None,
         config: scenario.config(place),
         controls: ColorControls::default(),
@@ -194,6 +197,8 @@ pub fn run(scenario: &Scenario) -> Ran {
         Some(scenario.triggers),
         Opening::default(),
         Surroundings {
+            bus: bus.clone(),
+            keeping: scenario.keeping.clone(),
             engine: Some(EngineLibrary::emulated().expect("the emulator's engine")),
             clock: clock.clone(),
             place: &mut |serial| {
@@ -201,10 +206,7 @@ pub fn run(scenario: &Scenario) -> Ran {
                 Ok(Box::new(MemoryDisk { serial, files, keeps: scenario.keep_files }))
             },
             launch: &mut |job| {
-                stages.push(match job {
-                    Job::Recorder(stage) => (stage, true),
-                    Job::Source(stage) | Job::Monitor(stage) => (stage, false),
-                });
+                stages.push(job);
                 Ok(())
             },
             written: k4a::About {
@@ -223,72 +225,129 @@ pub fn run(scenario: &Scenario) -> Ran {
     Ran { recorded, files, exposures, alarms, failures }
 }
 
+/// Stages that get turns, until all are done.
+struct Turns<'a> {
+    scenario: &'a Scenario,
+    random: Random,
+    /// With the time until which each is kept from its turn.
+    stages: Vec<(Job, u64)>,
+    recorders: usize,
+    looked_ns: u64,
+    ending_ns: u64,
+    alarms: Vec<(u64, String)>,
+    failures: Vec<Error>,
+}
+
 /// Gives turns until every stage is done.
 fn turns(
     scenario: &Scenario,
     take: &mut Take,
-    mut stages: Vec<(Box<dyn Stage>, bool)>,
+    stages: Vec<Job>,
     clock: &Clock,
     bus: &EmulatedBus,
 ) -> (Vec<(u64, String)>, Vec<Error>) {
     let longest_ns = 60_000_000_000 + scenario.triggers * 200_000_000;
-    let mut random = Random::new(scenario.seed);
-    let mut held_until = vec![0; stages.len()];
-    let (mut last_event_ns, mut looked_ns, mut failed_ns) = (0, 0, u64::MAX);
-    let (mut alarms, mut failures) = (Vec::new(), Vec::new());
-    while !stages.is_empty() {
+    let mut turns = Turns {
+        scenario,
+        random: Random::new(scenario.seed),
+        stages: stages.into_iter().map(|job| (job, 0)).collect(),
+        recorders: 0,
+        looked_ns: 0,
+        ending_ns: u64::MAX,
+        alarms: Vec::new(),
+        failures: Vec::new(),
+    };
+    turns.recorders = turns.recorders_left().len();
+    let mut last_event_ns = 0;
+    while !turns.stages.is_empty() {
         let now_ns = clock.now_ns();
         assert!(now_ns < longest_ns, "seed {}: it does not end", scenario.seed);
-        let mut worked = false;
-        let mut turn = random.below(stages.len() as u64) as usize;
-        for _ in 0..stages.len() {
-            turn = (turn + 1) % stages.len();
-            if held_until[turn] > now_ns {
-                continue;
-            }
-            if scenario.stall_ns_max > 0 && random.one_in(400) {
-                held_until[turn] = now_ns + random.below(scenario.stall_ns_max);
-                continue;
-            }
-            let step = stages[turn].0.step(Duration::ZERO);
-            match step {
-                Ok(Step::Worked) => worked = true,
-                Ok(Step::Idle) => {}
-                ended => {
-                    if let Err(failure) = ended {
-                        failures.push(failure);
-                        failed_ns = failed_ns.min(now_ns);
-                    }
-                    stages.remove(turn);
-                    held_until.remove(turn);
-                    worked = true;
-                    break;
-                }
-            }
-        }
-        if scenario.look_at_cables && now_ns >= looked_ns + 500_000_000 {
-            looked_ns = now_ns;
-            take.look_at_cables();
-        }
-        let status = take.status(Duration::ZERO);
-        alarms.extend(status.alarms.into_iter().map(|alarm| (now_ns, alarm)));
-        if stages.iter().all(|(_, is_recorder)| !is_recorder) {
-            take.end_now();
-        }
+        let worked = turns.sweep(take, now_ns) | turns.tend(take, now_ns);
+        turns.end_in_time(take, now_ns);
         // Time moves only after a sweep in which nobody worked.
         if !worked {
             let event = bus.next_event_ns().unwrap_or(u64::MAX).min(now_ns + 5_000_000);
             last_event_ns = event.max(last_event_ns + 1_000);
             clock.move_to(last_event_ns);
-            // As the watch of a real take does: it looks every 50 ms, and the frames before an
-            // agreed end have three seconds to come.
-            if now_ns >= failed_ns.saturating_add(50_000_000) {
-                take.end_soon();
-            }
-            if now_ns >= failed_ns.saturating_add(3_000_000_000) {
-                take.end_now();
-            }
         }
     }
-    (alarms, failures)
+    turns.failures.extend(take.all_lost());
+    (turns.alarms, turns.failures)
+}
+
+impl Turns<'_> {
+    /// Places of the devices whose recorders have not finished.
+    fn recorders_left(&self) -> Vec<usize> {
+        let place = |(job, _): &(Job, u64)| match job {
+            Job::Recorder(place, _) => Some(*place),
+            Job::Source(..) | Job::Helper(_) => None,
+        };
+        self.stages.iter().filter_map(place).collect()
+    }
+
+    /// A turn for every stage, from any of them on. Says whether one worked.
+    fn sweep(&mut self, take: &mut Take, now_ns: u64) -> bool {
+        let mut worked = false;
+        let mut turn = self.random.below(self.stages.len() as u64) as usize;
+        for _ in 0..self.stages.len() {
+            turn = (turn + 1) % self.stages.len();
+            if self.stages[turn].1 > now_ns {
+                continue;
+            }
+            if self.scenario.stall_ns_max > 0 && self.random.one_in(400) {
+                self.stages[turn].1 = now_ns + self.random.below(self.scenario.stall_ns_max);
+                continue;
+            }
+            let (Job::Source(_, stage) | Job::Recorder(_, stage) | Job::Helper(stage)) =
+                &mut self.stages[turn].0;
+            match stage.step(Duration::ZERO) {
+                Ok(Step::Worked) => worked = true,
+                Ok(Step::Idle) => {}
+                ended => {
+                    let lost = match (self.stages.remove(turn).0, ended) {
+                        (Job::Source(place, _), Err(why)) => take.lost(place, why),
+                        (_, ended) => ended.map(|_| ()),
+                    };
+                    self.failures.extend(lost.err());
+                    return true;
+                }
+            }
+        }
+        worked
+    }
+
+    /// Looks after the devices, as the watch of a real take does. Says whether one came back.
+    fn tend(&mut self, take: &mut Take, now_ns: u64) -> bool {
+        if self.scenario.look_at_cables && now_ns >= self.looked_ns + 500_000_000 {
+            self.looked_ns = now_ns;
+            take.look_at_cables();
+        }
+        let before = self.stages.len();
+        let tended = take.tend(&mut |job| {
+            self.stages.push((job, 0));
+            Ok(())
+        });
+        tended.expect("there are always turns to be had");
+        let status = take.status(Duration::ZERO);
+        self.alarms.extend(status.alarms.into_iter().map(|alarm| (now_ns, alarm)));
+        self.stages.len() > before
+    }
+
+    /// As the watch of a real take does: it looks every 50 ms, and the frames before an agreed end
+    /// have three seconds to come.
+    fn end_in_time(&mut self, take: &mut Take, now_ns: u64) {
+        let left = self.recorders_left();
+        let some_done = left.len() < self.recorders;
+        let failed = !self.failures.is_empty() || take.all_lost().is_some();
+        if failed || some_done {
+            self.ending_ns = self.ending_ns.min(now_ns);
+        }
+        if failed && now_ns >= self.ending_ns.saturating_add(50_000_000) {
+            take.end_soon();
+        }
+        let only_away = some_done && left.iter().all(|place| take.is_away(*place));
+        if only_away || now_ns >= self.ending_ns.saturating_add(3_000_000_000) {
+            take.end_now();
+        }
+    }
 }

@@ -86,8 +86,8 @@ fn timed<'a>(
     Some(timed)
 }
 
-/// The time for each trigger of a track: the first frame is where `triggers.csv` has its time,
-/// every other is numbered by its distance.
+/// The time for each trigger of a track: the first frame, and the first after an outage, is where
+/// `triggers.csv` has its time, every other is numbered by its distance.
 fn numbered(
     timed: &Timed<'_>,
     track: TrackName,
@@ -95,18 +95,26 @@ fn numbered(
     triggers: &Triggers,
 ) -> Result<Vec<u64>, String> {
     let mut by_trigger = vec![0; timed.count];
-    let Some(&first_us) = times_us.first() else {
-        return Ok(by_trigger);
-    };
     let name = format!("{}.{}", timed.stem, track.to_string().to_lowercase());
     let mut cells = triggers.column(&name).ok_or(format!("triggers.csv has no column {name}"))?;
-    let row = cells.position(|cell| *cell == Cell::At(first_us));
-    let row = row.ok_or(format!("triggers.csv has no {name} at {first_us} us, its first"))?;
+    let mut trigger = triggers.first;
+    // Where the device was out of the take, distances tell nothing.
+    let mut outages = timed.device.outages.iter().peekable();
     let mut numbering = Numbering::new(timed.rate, 0);
-    let stamp_us = i64::try_from(first_us).map_err(|_| "its times are beyond reason".to_owned())?;
-    let trigger = triggers.first.saturating_add(row as u64);
-    numbering.begin_at(Origin { trigger, stamp_us, period_us: numbering.period_us() });
-    for &time_us in times_us {
+    for (place, &time_us) in times_us.iter().enumerate() {
+        let nearest = numbering.nearest(time_us);
+        let back = outages.next_if(|outage| place > 0 && nearest >= outage.first_trigger);
+        if place == 0 || back.is_some() {
+            let row = cells.position(|cell| *cell == Cell::At(time_us));
+            let row = row.ok_or(format!("triggers.csv has no {name} at {time_us} us"))?;
+            trigger = trigger.saturating_add(row as u64);
+            let stamp_us =
+                i64::try_from(time_us).map_err(|_| "its times are beyond reason".to_owned())?;
+            let period_us = numbering.period_us();
+            numbering = Numbering::new(timed.rate, 0);
+            numbering.begin_at(Origin { trigger, stamp_us, period_us });
+            trigger = trigger.saturating_add(1);
+        }
         let trigger = match numbering.admit(time_us) {
             Admission::Trigger(trigger) => trigger,
             Admission::Repeated(trigger) | Admission::RolledBack(trigger) => {
@@ -186,16 +194,28 @@ fn standing(timed: &Timed<'_>, master: Option<&Timed<'_>>, triggers: &Triggers) 
             arrived_us: &masters_arrived_us,
             delay_us: device.delay_after_master_us(),
             other_firmware: build(device) != build(master.device),
+            outages: &master.device.outages,
         })
     });
+    let mut series = Series {
+        rate: timed.rate,
+        first: timed.first,
+        stamps_us,
+        arrived_us: &arrived_us,
+        master,
+        alarms: &device.alarms,
+        outages: &device.outages,
+        moves: 0,
+        lost: device.lost(),
+    };
     // During the take more is known than is in the files: the jacks, and the time before.
     let mut alarms = device.alarms.clone();
-    let mut moves = 0;
-    if let Some(master) = &master {
+    let known = series.before_outages();
+    if let Some(master) = &known.master {
         let last = timed.first.saturating_add(timed.count as u64).saturating_sub(1);
-        let all = pairs(timed.first, master.stamps_us, stamps_us, master.delay_us);
-        let (news, moved) = Watch::over(timed.rate.fps(), all, last);
-        moves = moved;
+        let all = pairs(timed.first, master.stamps_us, known.stamps_us, master.delay_us);
+        let (news, moves) = Watch::over(timed.rate.fps(), all, last);
+        series.moves = moves;
         let overlaps = |one: &Alarm, other: &Alarm| {
             one.first_trigger <= other.last_trigger && other.first_trigger <= one.last_trigger
         };
@@ -203,16 +223,7 @@ fn standing(timed: &Timed<'_>, master: Option<&Timed<'_>>, triggers: &Triggers) 
             news.into_iter().filter(|new| !device.alarms.iter().any(|known| overlaps(known, new))),
         );
     }
-    judge(&Series {
-        rate: timed.rate,
-        first: timed.first,
-        stamps_us,
-        arrived_us: &arrived_us,
-        master,
-        alarms: &alarms,
-        moves,
-        lost: device.lost(),
-    })
+    judge(&Series { alarms: &alarms, ..series })
 }
 
 fn compare_verdict(
