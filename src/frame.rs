@@ -85,7 +85,7 @@ pub enum Cause {
     Disk,
     /// The device was away, or was back and had not been numbered yet.
     Away,
-    /// It was left out: the disk was too slow.
+    /// It was left out, as had been agreed upon: the disk was too slow.
     Shed,
 }
 
@@ -101,7 +101,7 @@ impl std::fmt::Display for Cause {
             Self::Late => "too late for the file",
             Self::Disk => "disk write failed",
             Self::Away => "device was away",
-            Self::Shed => "left out: disk too slow",
+            Self::Shed => "left out: writing fell behind",
         })
     }
 }

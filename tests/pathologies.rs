@@ -4,12 +4,13 @@
 
 mod support;
 
+use genlock::config::{Keeping, Shed};
 use genlock::frame::{Cause, TrackName};
 use genlock::record::Recorded;
 use genlock_emulator::{Exposure, Fate, Faults};
 use genlock_formats::k4a::Recording;
 use std::collections::BTreeMap;
-use support::simulated::{Ran, Random, Scenario, run};
+use support::simulated::{Ran, Random, Scenario, SlowDisk, run};
 
 const TRIGGERS: u64 = 150;
 
@@ -337,4 +338,93 @@ fn who_comes_back_joins_the_take_at_the_right_trigger() {
             assert!(last + 5 >= end, "seed {seed}: {} ends at {last} of {end}", recorded.serial);
         }
     }
+}
+
+/// A sound rig whose disk writes `percent` of what the rig delivers, from the third second on for
+/// eight.
+fn on_a_slow_disk(seed: u64, percent: u64, shed: &[Shed]) -> Ran {
+    let mut scenario = Scenario::sound(seed, 2, 560);
+    scenario.keeping = Keeping { shed: shed.to_vec(), ..Keeping::default() };
+    let healthy = run(&Scenario { triggers: 60, ..scenario.clone() });
+    let bytes: usize = healthy.files.values().map(Vec::len).sum();
+    scenario.slow = Some(SlowDisk {
+        bytes_per_s: bytes as u64 / 2 * percent / 100,
+        from_ns: 3_000_000_000,
+        until_ns: 11_000_000_000,
+    });
+    let ran = run(&scenario);
+    assert_eq!(ran.failures, [], "seed {seed}");
+    accounts_for_every_trigger(seed, &ran);
+    ran
+}
+
+/// Triggers that a device lacks of a track, with the cause.
+fn missing(recorded: &Recorded, track: TrackName) -> Vec<(u64, Cause)> {
+    let report = recorded.report.as_ref().expect("every file is finished");
+    let of_track = report.missing.iter().filter(|missing| missing.track == track);
+    of_track.flat_map(|m| m.triggers.clone().map(|trigger| (trigger, m.cause))).collect()
+}
+
+#[test]
+fn a_slow_disk_costs_the_same_whole_triggers_of_every_device_and_nothing_else() {
+    for (seed, percent) in [(1, 80), (2, 55), (3, 35), (4, 20)] {
+        let ran = on_a_slow_disk(seed, percent, &[Shed::Trigger]);
+        let [first, second] = &ran.recorded[..] else { panic!("two devices") };
+        let shed = missing(first, TrackName::Color);
+        assert!(shed.len() > 20 && shed.len() < 400, "{percent} %: {} triggers", shed.len());
+        for (recorded, track) in [first, second]
+            .into_iter()
+            .flat_map(|r| [TrackName::Color, TrackName::Depth, TrackName::Ir].map(|t| (r, t)))
+        {
+            let other = missing(recorded, track);
+            assert_eq!(other, shed, "{percent} %: {} {track}", recorded.serial);
+        }
+        assert!(shed.iter().all(|(_, cause)| *cause == Cause::Shed), "{percent} %: {shed:?}");
+        assert!(ran.alarms.iter().any(|(_, alarm)| alarm.contains("too slow")), "{:?}", ran.alarms);
+        assert!(ran.alarms.iter().any(|(_, alarm)| alarm.contains("keeps up again")));
+    }
+}
+
+#[test]
+fn a_track_that_may_be_left_out_saves_the_others() {
+    let ran = on_a_slow_disk(5, 85, &[Shed::Track(TrackName::Ir), Shed::Trigger]);
+    for recorded in &ran.recorded {
+        assert_eq!(missing(recorded, TrackName::Color), []);
+        assert_eq!(missing(recorded, TrackName::Depth), []);
+        let ir = missing(recorded, TrackName::Ir);
+        assert!(ir.len() > 20 && ir.iter().all(|(_, cause)| *cause == Cause::Shed), "{ir:?}");
+    }
+}
+
+#[test]
+fn a_file_that_cannot_be_written_ends_there_and_the_others_go_on() {
+    let mut finished = 0;
+    for calls in 0.. {
+        let mut scenario = Scenario { depth: false, ..Scenario::sound(7, 2, 60) };
+        scenario.second_fails_at = Some(calls);
+        let ran = run(&scenario);
+        assert_eq!(ran.failures, [], "call {calls}");
+        let [good, bad] = &ran.recorded[..] else { panic!("two devices") };
+        assert_eq!((missing(good, TrackName::Color), &good.failure), (vec![], &None));
+        let report = bad.report.as_ref().expect("a report");
+        let lost = missing(bad, TrackName::Color);
+        assert!(lost.iter().all(|(_, cause)| *cause == Cause::Disk), "call {calls}: {lost:?}");
+        let file = ran.files.get(&bad.serial).map(Vec::as_slice).unwrap_or_default();
+        let in_file = match file {
+            [] => 0,
+            bytes => {
+                let recording = Recording::open(bytes).expect("it opens");
+                recording.captures().flatten().filter(|c| c.color.is_some()).count()
+            }
+        };
+        assert_eq!(in_file + lost.len(), 60, "call {calls}");
+        assert_eq!(report.bytes, file.len() as u64, "call {calls}");
+        let Some(failure) = &bad.failure else { break };
+        assert!(ran.alarms.iter().any(|(_, alarm)| alarm.contains(&failure.to_string())));
+        // A file of which all is there but its end has lost nothing.
+        assert_eq!(bad.outages.is_empty(), lost.is_empty(), "call {calls}: {:?}", bad.outages);
+        finished += u64::from(lost.is_empty());
+        assert!(calls < 1000, "it fails for ever");
+    }
+    assert!(finished > 2, "also the calls that finish the file fail");
 }

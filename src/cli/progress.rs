@@ -16,6 +16,7 @@ pub struct Progress {
     bytes_per_s: f64,
     /// What was last said in lines of its own, where there is no terminal to show it on.
     said: Option<Vec<Option<&'static str>>>,
+    memory_said: bool,
     quiet: bool,
 }
 
@@ -41,6 +42,7 @@ impl Progress {
             rates: Vec::new(),
             bytes_per_s: 0.0,
             said: None,
+            memory_said: false,
             quiet,
         }
     }
@@ -50,6 +52,13 @@ impl Progress {
         for alarm in &status.alarms {
             // Also when quiet: sync that is lost must not be lost without a word.
             self.bar.suspend(|| tell(&format!("alarm: {alarm}")));
+        }
+        if !self.quiet && !self.memory_said {
+            let bytes: u64 = status.devices.iter().map(|device| device.buffer_bytes).sum();
+            let text =
+                format!("buffers: {:.0} MB at most, whatever the disk does", bytes as f64 / 1e6);
+            self.bar.suspend(|| tell(&text));
+            self.memory_said = true;
         }
         if self.bar.is_hidden() {
             return self.say(status);
@@ -159,6 +168,7 @@ mod tests {
             frames: 300,
             losses,
             bytes: 1,
+            buffer_bytes: 1,
             waiting,
             stale: false,
             role: Role::Standalone,

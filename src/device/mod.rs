@@ -199,6 +199,7 @@ pub struct Device {
     calibration: Vec<u8>,
     blob: Option<Vec<u8>>,
     running: Running,
+    buffer_bytes: u64,
 }
 
 /// What has been started and must be stopped.
@@ -255,6 +256,7 @@ impl Device {
             calibration,
             blob: None,
             running: Running::default(),
+            buffer_bytes: 0,
         })
     }
 
@@ -363,6 +365,17 @@ impl Device {
         Ok(stages)
     }
 
+    /// Bytes of the buffers that its frames are in on their way to the file: no more are ever used.
+    #[must_use]
+    pub fn buffer_bytes(&self) -> u64 {
+        self.buffer_bytes
+    }
+
+    fn pool(&mut self, count: usize, buf_bytes: usize) -> Pool {
+        self.buffer_bytes += (count * buf_bytes) as u64;
+        Pool::new(count, buf_bytes)
+    }
+
     fn cameras(&self) -> Result<Calibration> {
         Calibration::read(&self.calibration).map_err(|what| {
             let serial = &self.serial;
@@ -419,11 +432,11 @@ impl Device {
         self.depth.write(DEPTH_START, &[])?;
         self.depth.write(DEPTH_STREAM_START, &[])?;
         // In the lane, in the engine, on the wire.
-        let raw = Pool::new(RAW_LANE + 3, sensor.frame_bytes.next_multiple_of(1024));
+        let raw = self.pool(RAW_LANE + 3, sensor.frame_bytes.next_multiple_of(1024));
         let stream = self.depth.port().stream(DEPTH_STREAM, raw);
         let stream =
             stream.map_err(|fault| unanswered(&self.serial, "starting its depth stream", fault))?;
-        let images = Pool::new(2 * buffering.frames, parts.mode.image_bytes());
+        let images = self.pool(2 * buffering.frames, parts.mode.image_bytes());
         let (to_engine, from_wire) = lane(RAW_LANE);
         let frames = (parts.mode, sensor.frame_bytes);
         let source = DepthSource::new(&self.serial, stream, frames, to_engine, exit.clone());
@@ -463,7 +476,8 @@ impl Device {
         // One is read while the other is taken apart.
         let payloads = Pool::new(2, PACKETS_MAX * packet_bytes);
         let stream = port.stream(setup.endpoint, payloads).map_err(failed)?;
-        let images = Pool::new(buffering.frames, mode.image_bytes_max());
+        let images = self.pool(buffering.frames, mode.image_bytes_max());
+        let serial = self.serial.as_str();
         Ok(Box::new(ColorSource::new(serial, stream, mode, images, settled, exit)))
     }
 
@@ -479,7 +493,7 @@ impl Device {
         let stream =
             stream.map_err(|fault| unanswered(&self.serial, "starting its IMU stream", fault))?;
         // Two seconds of packets: 208 come in one.
-        let samples = Pool::new(416, imu::SAMPLES_MAX * ImuSample::BYTES);
+        let samples = self.pool(416, imu::SAMPLES_MAX * ImuSample::BYTES);
         Ok(Box::new(ImuSource::new(&self.serial, stream, calibration, samples, exit, guard)))
     }
 

@@ -63,6 +63,12 @@ impl RecordingFile {
         }
     }
 
+    /// The clock that it goes by.
+    #[must_use]
+    pub fn clock(&self) -> &Clock {
+        &self.clock
+    }
+
     /// Bytes written so far.
     #[must_use]
     pub fn bytes(&self) -> u64 {

@@ -12,6 +12,7 @@ use crate::record::counters::{Counters, Presence};
 use crate::record::file::{CLUSTER_FRAMES_MAX, RecordingFile};
 use crate::record::ledger::{Ledger, Missing, Place};
 use crate::record::monitor::Note;
+use crate::record::shed::Shedder;
 use crate::record::window::Window;
 use crate::stage::{Stage, Step};
 use crate::sync::{Lead, Span};
@@ -29,6 +30,7 @@ pub struct Recorder {
     feed: Option<Feed>,
     returns: Receiver<Feed>,
     span: Arc<Span>,
+    shedder: Arc<Shedder>,
     cameras: Cameras,
     /// What is added to the device's times, in microseconds, since it came back.
     moved_us: i64,
@@ -110,6 +112,8 @@ enum Phase {
 
 struct Rolling {
     first: u64,
+    /// When it began, by the host's clock.
+    begun_ns: u64,
     /// Frames of earlier triggers are left out: the take's first, or that with which the device
     /// came back.
     from: u64,
@@ -144,7 +148,7 @@ impl Recorder {
         (serial, place, part): (&str, usize, Part),
         cameras: Cameras,
         lanes: Lanes,
-        span: Arc<Span>,
+        (span, shedder): (Arc<Span>, Arc<Shedder>),
         file: RecordingFile,
         counters: Arc<Counters>,
     ) -> Self {
@@ -160,6 +164,7 @@ impl Recorder {
             moved_us: 0,
             beginnings: 0,
             span,
+            shedder,
             cameras,
             tracks,
             file,
@@ -313,6 +318,7 @@ impl Recorder {
         self.beginnings = self.span.beginnings();
         self.phase = Phase::Rolling(Box::new(Rolling {
             first,
+            begun_ns: self.file.clock().now_ns(),
             from: first,
             window: Window::new(self.tracks.iter().copied(), start_us),
             ledger,
@@ -335,6 +341,7 @@ impl Recorder {
     fn roll(&mut self, frame: Frame, trigger: u64) -> Result<()> {
         if frame.track != TrackName::Imu {
             self.span.saw(trigger);
+            self.feel_pressure(&frame);
         }
         if let Some(pulse) = self.cameras.beat(&frame, trigger) {
             self.span.beat(pulse, matches!(self.part, Part::Leads { .. }));
@@ -358,6 +365,14 @@ impl Recorder {
         Ok(())
     }
 
+    /// Tells the others how long a frame has waited for its turn, since the take began.
+    fn feel_pressure(&self, frame: &Frame) {
+        let Phase::Rolling(rolling) = &self.phase else { return };
+        let now_ns = self.file.clock().now_ns();
+        let waited_ns = now_ns.saturating_sub(frame.arrived_ns.max(rolling.begun_ns));
+        self.shedder.feel(waited_ns, self.span.latest());
+    }
+
     /// A frame of a trigger of the take: it is written, or a loss.
     fn take_in(&mut self, frame: Frame, trigger: u64) {
         let Phase::Rolling(rolling) = &mut self.phase else { return };
@@ -371,6 +386,12 @@ impl Recorder {
             if track != TrackName::Imu {
                 rolling.ledger.lost(track, trigger, Cause::Disk);
             }
+        } else if self.shedder.leaves_out(track, trigger) {
+            match track {
+                TrackName::Imu => rolling.ledger.gap(track, trigger..trigger + 1, Cause::Shed),
+                _ => rolling.ledger.lost(track, trigger, Cause::Shed),
+            }
+            rolling.window.seen(track, frame.stamp_us);
         } else if rolling.window.is_late(&frame) {
             rolling.ledger.lost(track, trigger, Cause::Late);
         } else {
@@ -437,17 +458,22 @@ impl Recorder {
             if count == 0 {
                 return;
             }
-            if let Err(failure) = self.file.append(rolling.window.frames().take(count)) {
+            let before = self.file.bytes();
+            let appended = self.file.append(rolling.window.frames().take(count));
+            // A cluster that could not be made durable is in the file all the same.
+            if self.file.bytes() > before {
+                for frame in rolling.window.frames().take(count) {
+                    self.counters.add_frames(frame.track, units(frame));
+                    if frame.track == TrackName::Imu {
+                        rolling.imu_written_us = Some(frame.last_us);
+                    }
+                }
+                rolling.window.take(count);
+                self.counters.set_bytes(self.file.bytes());
+            }
+            if let Err(failure) = appended {
                 return self.stop_writing(failure);
             }
-            for frame in rolling.window.frames().take(count) {
-                self.counters.add_frames(frame.track, units(frame));
-                if frame.track == TrackName::Imu {
-                    rolling.imu_written_us = Some(frame.last_us);
-                }
-            }
-            rolling.window.take(count);
-            self.counters.set_bytes(self.file.bytes());
         }
     }
 

@@ -178,6 +178,7 @@ impl Running {
             frames: frames.min().unwrap_or(0),
             losses: counters.losses(),
             bytes: counters.bytes(),
+            buffer_bytes: self.device.as_ref().map_or(0, Device::buffer_bytes),
             waiting: match (counters.presence(), self.config.role) {
                 (Presence::Recording | Presence::Done, _) => None,
                 (Presence::Waiting, Role::Subordinate) => Some(Waiting::Pulses),

@@ -27,6 +27,8 @@ pub struct DeviceStatus {
     pub losses: u64,
     /// Bytes written.
     pub bytes: u64,
+    /// Bytes of its buffers: what of it is in memory at most.
+    pub buffer_bytes: u64,
     /// What it is waited for.
     pub waiting: Option<Waiting>,
     /// Whether its clock has not been set to zero yet.

@@ -19,6 +19,7 @@ use crate::record::recorder::{Feed, Lanes, Part, Recorder, Report};
 use crate::record::reopen::{Connection, Shared};
 use crate::record::running::{Link, Revival, Running};
 use crate::record::settle;
+use crate::record::shed::Shedder;
 use crate::record::status::Status;
 use crate::rig::start_rank;
 use crate::stage::Stage;
@@ -54,6 +55,9 @@ pub struct Take {
     members: Vec<Running>,
     revival: Revival,
     span: Arc<Span>,
+    shedder: Arc<Shedder>,
+    /// What was last said of it.
+    shed_told: Option<String>,
     opening: Opening,
     /// Whether the take may begin as soon as its devices agree.
     released: bool,
@@ -160,6 +164,7 @@ impl Take {
         let (to_alarms, alarms) = lane(ALARMS_MAX);
         let (to_evidence, evidence) = lane(1);
         let (watched, master) = watched(&members);
+        let fps = members.first().map_or(1, |member| member.config.rate.fps());
         let outputs = (to_alarms.clone(), to_evidence);
         let monitor = Monitor::new(watched, master, Arc::clone(&span), heard, outputs);
         let mut take = Self {
@@ -171,6 +176,8 @@ impl Take {
                 quit: Arc::default(),
             },
             span,
+            shedder: Arc::new(Shedder::new(&around.keeping.shed, fps)),
+            shed_told: None,
             opening,
             released: false,
             notes: None,
@@ -229,7 +236,7 @@ impl Take {
             (serial, place, part),
             Cameras::new(config),
             Lanes { feed, returns: returned, report, notes },
-            Arc::clone(&self.span),
+            (Arc::clone(&self.span), Arc::clone(&self.shedder)),
             file,
             Arc::clone(&counters),
         );
@@ -307,6 +314,14 @@ impl Take {
                 alarms.push(format!("{failure}; its file ends here, the others go on"));
                 member.failure_told = true;
             }
+        }
+        let shed = self.shedder.words();
+        if shed != self.shed_told {
+            alarms.push(match &shed {
+                Some(words) => format!("the disk is too slow: left out of all devices: {words}"),
+                None => "the disk keeps up again: nothing is left out".to_owned(),
+            });
+            self.shed_told = shed;
         }
         while let Received::Value(alarm) = self.alarms.receive(Duration::ZERO) {
             alarms.push(alarm);

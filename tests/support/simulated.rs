@@ -43,13 +43,49 @@ impl Random {
 /// Files in memory, by serial.
 type Files = Arc<Mutex<BTreeMap<String, Vec<u8>>>>;
 
+/// Until when the disk under all files is busy, and until when each recorder, by serial, waits for
+/// what it has written.
+#[derive(Default)]
+struct Busy {
+    until_ns: u64,
+    waits: BTreeMap<String, u64>,
+}
+
 struct MemoryDisk {
     serial: String,
     files: Files,
     keeps: bool,
+    slow: Option<SlowDisk>,
+    busy: Arc<Mutex<Busy>>,
+    clock: Clock,
+    /// Calls that still succeed; none is no limit.
+    calls_left: Option<u64>,
+}
+
+/// A disk that takes its time.
+#[derive(Debug, Clone, Copy)]
+pub struct SlowDisk {
+    /// What it writes in a second, of all files together.
+    pub bytes_per_s: u64,
+    /// When it is slow, in nanoseconds of virtual time.
+    pub from_ns: u64,
+    /// See `from_ns`.
+    pub until_ns: u64,
 }
 
 impl MemoryDisk {
+    /// Counts a call, which fails when there have been so many.
+    fn call(&mut self) -> Result<()> {
+        match &mut self.calls_left {
+            Some(0) => Err(Error::Disk(format!("cannot write {}: out of order", self.serial))),
+            Some(left) => {
+                *left -= 1;
+                Ok(())
+            }
+            None => Ok(()),
+        }
+    }
+
     fn with(&self, change: impl FnOnce(&mut Vec<u8>)) {
         if !self.keeps {
             return;
@@ -61,26 +97,38 @@ impl MemoryDisk {
 
 impl Disk for MemoryDisk {
     fn append(&mut self, pieces: &mut [IoSlice<'_>]) -> Result<()> {
+        self.call()?;
+        let now_ns = self.clock.now_ns();
+        if let Some(slow) = self.slow.filter(|s| (s.from_ns..s.until_ns).contains(&now_ns)) {
+            let bytes: usize = pieces.iter().map(|piece| piece.len()).sum();
+            let mut busy = self.busy.lock().expect("no test thread panicked");
+            let takes_ns = bytes as u64 * 1_000_000_000 / slow.bytes_per_s;
+            busy.until_ns = busy.until_ns.max(now_ns) + takes_ns;
+            let until_ns = busy.until_ns;
+            busy.waits.insert(self.serial.clone(), until_ns);
+        }
         self.with(|file| pieces.iter().for_each(|piece| file.extend_from_slice(piece)));
         Ok(())
     }
 
     fn patch(&mut self, at: u64, bytes: &[u8]) -> Result<()> {
+        self.call()?;
         let at = usize::try_from(at).expect("a small file");
         self.with(|file| file[at..at + bytes.len()].copy_from_slice(bytes));
         Ok(())
     }
 
     fn sync(&mut self) -> Result<()> {
-        Ok(())
+        self.call()
     }
 
     fn publish(&mut self) -> Result<()> {
-        Ok(())
+        self.call()
     }
 }
 
 /// What a seed stands for.
+#[derive(Clone)]
 pub struct Scenario {
     pub seed: u64,
     /// A device each, the first being the master.
@@ -98,6 +146,10 @@ pub struct Scenario {
     pub keep_files: bool,
     /// How the take is kept from harm.
     pub keeping: Keeping,
+    /// When the disk is slow.
+    pub slow: Option<SlowDisk>,
+    /// The disk call of the second device's file from which on all of them fail.
+    pub second_fails_at: Option<u64>,
 }
 
 impl Scenario {
@@ -113,6 +165,8 @@ impl Scenario {
             look_at_cables: false,
             keep_files: true,
             keeping: Keeping::default(),
+            slow: None,
+            second_fails_at: None,
         }
     }
 
@@ -191,6 +245,7 @@ pub fn run(scenario: &Scenario) -> Ran {
     };
     let members = found.iter().enumerate().map(member).collect();
     let files = Files::default();
+    let busy = Arc::<Mutex<Busy>>::default();
     let mut stages = Vec::new();
     let take = Take::start(
         members,
@@ -202,8 +257,15 @@ pub fn run(scenario: &Scenario) -> Ran {
             engine: Some(EngineLibrary::emulated().expect("the emulator's engine")),
             clock: clock.clone(),
             place: &mut |serial| {
-                let (serial, files) = (serial.to_owned(), Arc::clone(&files));
-                Ok(Box::new(MemoryDisk { serial, files, keeps: scenario.keep_files }))
+                Ok(Box::new(MemoryDisk {
+                    serial: serial.to_owned(),
+                    files: Arc::clone(&files),
+                    keeps: scenario.keep_files,
+                    slow: scenario.slow,
+                    busy: Arc::clone(&busy),
+                    clock: clock.clone(),
+                    calls_left: scenario.second_fails_at.filter(|_| serial.ends_with('2')),
+                }))
             },
             launch: &mut |job| {
                 stages.push(job);
@@ -217,7 +279,7 @@ pub fn run(scenario: &Scenario) -> Ran {
         },
     );
     let mut take = take.expect("an emulated take starts");
-    let (alarms, failures) = turns(scenario, &mut take, stages, &clock, &bus);
+    let (alarms, failures) = turns(scenario, &mut take, stages, (&clock, &bus, &busy));
     let (recorded, stopped) = take.finish();
     assert!(stopped.is_ok() || !failures.is_empty(), "emulated devices stop");
     let files = files.lock().expect("no test thread panicked").clone();
@@ -243,8 +305,7 @@ fn turns(
     scenario: &Scenario,
     take: &mut Take,
     stages: Vec<Job>,
-    clock: &Clock,
-    bus: &EmulatedBus,
+    (clock, bus, busy): (&Clock, &EmulatedBus, &Mutex<Busy>),
 ) -> (Vec<(u64, String)>, Vec<Error>) {
     let longest_ns = 60_000_000_000 + scenario.triggers * 200_000_000;
     let mut turns = Turns {
@@ -263,6 +324,7 @@ fn turns(
         let now_ns = clock.now_ns();
         assert!(now_ns < longest_ns, "seed {}: it does not end", scenario.seed);
         let worked = turns.sweep(take, now_ns) | turns.tend(take, now_ns);
+        turns.wait_for_disk(busy);
         turns.end_in_time(take, now_ns);
         // Time moves only after a sweep in which nobody worked.
         if !worked {
@@ -314,6 +376,16 @@ impl Turns<'_> {
             }
         }
         worked
+    }
+
+    /// Recorders wait for what they have written.
+    fn wait_for_disk(&mut self, busy: &Mutex<Busy>) {
+        let busy = busy.lock().expect("no test thread panicked");
+        for (job, held_ns) in &mut self.stages {
+            let Job::Recorder(_, stage) = job else { continue };
+            let serial = stage.name().split(' ').next().unwrap_or_default();
+            *held_ns = (*held_ns).max(busy.waits.get(serial).copied().unwrap_or(0));
+        }
     }
 
     /// Looks after the devices, as the watch of a real take does. Says whether one came back.
