@@ -10,7 +10,7 @@ use genlock::usb::Bus;
 use genlock::usb::emulated::EmulatedBus;
 use genlock_emulator::Faults;
 use genlock_formats::k4a::{DepthMode, Recording};
-use genlock_formats::take::{Loss, Outcome, Take};
+use genlock_formats::take::{Loss, Outcome, Take, Verdict};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -118,15 +118,30 @@ fn a_device_that_leaves_the_bus_is_missing_and_the_others_go_on() {
     verifies_with_losses(&output);
 }
 
+/// From its files alone the take is told again, without what only its recorder knew.
+fn repairs_as_in_step(output: &Path) {
+    for name in ["take.toml", "triggers.csv"] {
+        std::fs::remove_file(output.join(name)).expect("it is there");
+    }
+    let repaired = output.with_extension("repaired");
+    let told = genlock_exits(3, &["repair", output.to_str().expect("a plain path")]);
+    assert!(String::from_utf8_lossy(&told.stdout).contains("repaired"));
+    let toml = std::fs::read_to_string(repaired.join("take.toml")).expect("take.toml");
+    let take = Take::from_toml(&toml).expect("a take");
+    assert_eq!(take.verdict, Some(Verdict::Warn), "{toml}");
+    let failed = genlock_exits(1, &["verify", repaired.to_str().expect("a plain path")]);
+    let told = String::from_utf8_lossy(&failed.stdout).into_owned();
+    assert!(!told.contains("take.toml") && !told.contains("triggers.csv"), "{told}");
+}
+
 #[test]
 fn a_device_that_is_back_goes_on_in_the_same_file_at_the_right_trigger() {
-    for (dies, depth_only) in [(1, false), (0, false)] {
+    for dies in [1, 0] {
         let folder = tempfile::tempdir().expect("a folder");
         let output = folder.path().join("take");
         let outcome =
             record(&faults(dies, Some(GONE_S + 1.5)), (Some(270), 20), &output, &mut |_| {});
         assert_eq!((outcome.failure, outcome.take.outcome), (None, Outcome::Losses));
-        let _ = depth_only;
         let device = &outcome.take.devices[dies];
         let [outage] = &device.outages[..] else { panic!("{:?}", device.outages) };
         assert!(outage.clock_moved_us.is_some(), "{outage:?}");
@@ -135,6 +150,7 @@ fn a_device_that_is_back_goes_on_in_the_same_file_at_the_right_trigger() {
         assert!((45..190).contains(&missed), "{missed} triggers");
         accounts_for_every_trigger(&output, &outcome.take);
         verifies_with_losses(&output);
+        repairs_as_in_step(&output);
     }
 }
 

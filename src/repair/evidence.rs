@@ -4,7 +4,7 @@ use super::numbering::{DeviceFile, Numbered, number_all};
 use crate::record::file_stem;
 use crate::sync::{Master, Series, Watch, judge, pairs};
 use genlock_formats::k4a::{Role, TrackName};
-use genlock_formats::take::{Delay, Device, FORMAT, Loss, Outcome, Take};
+use genlock_formats::take::{Delay, Device, FORMAT, Loss, Outage, Outcome, Take};
 use genlock_formats::triggers::{Cell, Triggers};
 use std::ops::Range;
 
@@ -13,6 +13,23 @@ const UNKNOWN: &str = "unknown: the recorder did not come to say";
 
 /// Triggers of a take at most: a day at 30 fps. Times that make more of them are no times.
 const TRIGGERS_MAX: u64 = 30 * 86_400;
+
+/// Pauses of this many seconds are taken for outages: the clock may have begun anew behind them.
+const PAUSE_S: u64 = 1;
+
+/// The pauses between the first and the last frame of a device, by the times of its leading track.
+fn outages(first: u64, stamps_us: &[u64], rate: u32) -> Vec<Outage> {
+    let there = (first..).zip(stamps_us).filter(|(_, stamp_us)| **stamp_us > 0);
+    let there: Vec<_> = there.map(|(trigger, _)| trigger).collect();
+    let pauses = there.windows(2).filter(|two| two[1] - two[0] > PAUSE_S * u64::from(rate));
+    let outage = |two: &[u64]| Outage {
+        first_trigger: two[0] + 1,
+        last_trigger: two[1] - 1,
+        why: UNKNOWN.to_owned(),
+        clock_moved_us: None,
+    };
+    pauses.map(outage).collect()
+}
 
 /// What the files tell of their take.
 pub(super) fn of(files: &[DeviceFile]) -> Result<(Take, Triggers), String> {
@@ -177,36 +194,38 @@ impl Evidence<'_> {
         let of_master = followed.and_then(|place| {
             let (_, frames) =
                 self.numbered[place].0.iter().find(|(t, _)| *t == TrackName::Color)?;
-            Some((self.stamps(frames), &self.files[place].firmware))
+            let stamps_us = self.stamps(frames);
+            let outages = outages(first, &stamps_us, device.rate);
+            Some((stamps_us, outages, &self.files[place].firmware))
         });
         let build = |firmware: &[(&str, String)]| {
             firmware.iter().find(|(name, _)| *name == "color").map(|(_, build)| build.clone())
         };
-        let master = of_master.as_ref().map(|(stamps_us, firmware)| Master {
+        let master = of_master.as_ref().map(|(stamps_us, outages, firmware)| Master {
             arrived_us: &[],
             stamps_us,
             delay_us: device.delay_after_master_us(),
             other_firmware: build(firmware) != build(&file.firmware),
-            outages: &[],
+            outages,
         });
-        let mut moves = 0;
-        if let Some(master) = &master {
-            let all = pairs(first, master.stamps_us, &stamps_us, master.delay_us);
-            let (out, moved) = Watch::over(device.rate, all, self.triggers.end - 1);
-            moves = moved;
-            device.alarms.extend(out);
-        }
-        let standing = judge(&Series {
+        device.outages = outages(first, &stamps_us, device.rate);
+        let mut series = Series {
             rate: file.configuration.rate,
             first,
             stamps_us: &stamps_us,
             arrived_us: &[],
             master,
-            alarms: &device.alarms,
-            outages: &[],
-            moves,
+            alarms: &[],
+            outages: &device.outages,
+            moves: 0,
             lost: device.lost(),
-        });
+        };
+        let known = series.before_outages();
+        if let Some(master) = &known.master {
+            let all = pairs(first, master.stamps_us, known.stamps_us, master.delay_us);
+            (device.alarms, series.moves) = Watch::over(device.rate, all, self.triggers.end - 1);
+        }
+        let standing = judge(&Series { alarms: &device.alarms, ..series });
         device.verdict = Some(standing.verdict);
         device.reasons = standing.reasons;
         device.phase = standing.phase;
