@@ -311,7 +311,11 @@ fn who_comes_back_joins_the_take_at_the_right_trigger() {
         let mut random = Random::new(seed + 1);
         // Firmware that differs, and what it makes of a reset, is not known of a reset in mid-take.
         let build = scenario.faults[0].color_firmware_build;
-        scenario.faults.iter_mut().for_each(|faults| faults.color_firmware_build = build);
+        // Nor is it known whether clocks are set to zero once more when a master begins anew.
+        let resets_max = random.one_in(2).then_some(1);
+        for faults in &mut scenario.faults {
+            (faults.color_firmware_build, faults.resets_max) = (build, resets_max);
+        }
         scenario.triggers = 400;
         let everybody = random.one_in(6);
         let place = random.below(scenario.faults.len() as u64) as usize;

@@ -3,20 +3,37 @@
 use crate::error::{Error, Result};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGXFSZ};
 use signal_hook::flag;
+use signal_hook::iterator::Signals;
+use signal_hook::low_level::emulate_default_handler;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::Builder;
+use std::time::{Duration, Instant};
 
-/// Set by the first SIGINT, SIGTERM or SIGHUP (a terminal that is gone): stop cleanly. A second one
-/// ends the process as signals do. Whoever started us with SIGHUP ignored, as `nohup` does, wants
-/// us to outlive the terminal.
+/// A second signal sooner than this after the first is the same one once more: `timeout` sends it to
+/// its program and to the group that the program is in.
+const SAME: Duration = Duration::from_secs(1);
+
+/// Set by the first SIGINT, SIGTERM or SIGHUP (a terminal that is gone): stop cleanly. A second one,
+/// a second later or more, ends the process as signals do. Whoever started us with SIGHUP ignored,
+/// as `nohup` does, wants us to outlive the terminal.
 pub(super) fn stop_on_signals() -> Result<Arc<AtomicBool>> {
     let failed = |cause| Error::Device(format!("cannot watch for signals: {cause}"));
     let stop = Arc::new(AtomicBool::new(false));
     let hang_up = (!is_ignored(SIGHUP)).then_some(SIGHUP);
-    for signal in [SIGINT, SIGTERM].into_iter().chain(hang_up) {
-        flag::register_conditional_default(signal, Arc::clone(&stop)).map_err(failed)?;
-        flag::register(signal, Arc::clone(&stop)).map_err(failed)?;
-    }
+    let mut signals = Signals::new([SIGINT, SIGTERM].into_iter().chain(hang_up)).map_err(failed)?;
+    let told = Arc::clone(&stop);
+    let listen = move || {
+        let mut first = None;
+        for signal in signals.forever() {
+            told.store(true, Ordering::Release);
+            if first.get_or_insert_with(Instant::now).elapsed() > SAME {
+                // One that cannot end the process leaves it to finish.
+                let _ = emulate_default_handler(signal);
+            }
+        }
+    };
+    Builder::new().name("signals".to_owned()).spawn(listen).map_err(failed)?;
     fail_at_size_limits()?;
     Ok(stop)
 }

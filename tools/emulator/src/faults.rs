@@ -40,6 +40,9 @@ pub struct Faults {
     pub gone_s: Option<f64>,
     /// When it is there again, as if just plugged in.
     pub back_s: Option<f64>,
+    /// So many times its clock is set to zero as the master begins, and no more when that begins
+    /// anew.
+    pub resets_max: Option<u32>,
     /// When its clock jumps ahead.
     pub clock_jumps_s: Option<f64>,
     /// By how much it then jumps.
@@ -67,6 +70,7 @@ impl Default for Faults {
             broken_s: None,
             gone_s: None,
             back_s: None,
+            resets_max: None,
             clock_jumps_s: None,
             clock_jump_ms: 0,
             uptime_s: 7200.0,

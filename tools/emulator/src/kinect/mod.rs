@@ -101,6 +101,8 @@ pub struct Kinect {
     /// The clock before the last reset: the IMU's until it follows.
     clock_before: DeviceClock,
     reset_ns: Option<u64>,
+    /// How often its clock was set to zero.
+    resets: u32,
     sync: SyncConfig,
     depth: Depth,
     color: Color,
@@ -165,6 +167,7 @@ impl Kinect {
             clock,
             clock_before: clock,
             reset_ns: None,
+            resets: 0,
             sync: SyncConfig::default(),
             depth: Depth::default(),
             color: Color::default(),
@@ -351,6 +354,7 @@ impl Kinect {
         self.clock_before = self.clock;
         self.clock = self.clock.reset(pulses.start_ns, base_ticks);
         self.reset_ns = Some(pulses.start_ns);
+        self.resets += 1;
     }
 
     /// Whether a cable is in sync-in at `at_ns`.
@@ -380,7 +384,8 @@ impl Kinect {
         }
         // Who comes late does not see the pulses begin: its clock goes on.
         let sees = begun_ns.is_some_and(|begun_ns| begun_ns <= pulses.start_ns);
-        if sees && self.reset_ns != Some(pulses.start_ns) {
+        let resets = self.setup.faults.resets_max.is_none_or(|most| self.resets < most);
+        if sees && resets && self.reset_ns != Some(pulses.start_ns) {
             self.reset_clocks(&pulses);
         }
         Some(match without {
