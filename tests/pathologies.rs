@@ -332,8 +332,8 @@ fn who_comes_back_joins_the_take_at_the_right_trigger() {
             let back = recorded.outages.iter().filter(|outage| outage.clock_moved_us.is_some());
             // When the master begins anew, the others are numbered anew.
             let master = place.is_none_or(|place| place == 0);
-            let (least, most) =
-                (usize::from(left), usize::from(left || master) + usize::from(everybody));
+            let least = usize::from(left || master);
+            let most = least + usize::from(everybody);
             let count = back.count();
             assert!((least..=most).contains(&count), "seed {seed}: {:?}", recorded.outages);
             let last = numbered(recorded).last().expect("frames").0;
