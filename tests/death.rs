@@ -155,6 +155,25 @@ fn a_device_that_is_back_goes_on_in_the_same_file_at_the_right_trigger() {
 }
 
 #[test]
+fn a_device_that_hangs_is_started_once_more() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let output = folder.path().join("take");
+    let mut faults = [Faults::default(), Faults::default()];
+    faults[1].hangs_s = Some(GONE_S);
+    let mut alarms = Vec::new();
+    let outcome = record(&faults, (Some(360), 20), &output, &mut |status| {
+        alarms.extend(status.alarms.clone());
+    });
+    assert_eq!((outcome.failure, outcome.take.outcome), (None, Outcome::Losses));
+    let alarms = alarms.join("\n");
+    assert!(alarms.contains("no frames for 5 s") && alarms.contains("is back"), "{alarms}");
+    let [outage] = &outcome.take.devices[1].outages[..] else { panic!("one outage") };
+    assert!(outage.clock_moved_us.is_some(), "{outage:?}");
+    accounts_for_every_trigger(&output, &outcome.take);
+    verifies_with_losses(&output);
+}
+
+#[test]
 fn a_take_of_which_nobody_is_left_has_failed() {
     let folder = tempfile::tempdir().expect("a folder");
     let output = folder.path().join("take");

@@ -40,6 +40,8 @@ pub struct Faults {
     pub gone_s: Option<f64>,
     /// When it is there again, as if just plugged in.
     pub back_s: Option<f64>,
+    /// When it stops sending, until its streams are started once more.
+    pub hangs_s: Option<f64>,
     /// So many times its clock is set to zero as the master begins, and no more when that begins
     /// anew.
     pub resets_max: Option<u32>,
@@ -70,6 +72,7 @@ impl Default for Faults {
             broken_s: None,
             gone_s: None,
             back_s: None,
+            hangs_s: None,
             resets_max: None,
             clock_jumps_s: None,
             clock_jump_ms: 0,
@@ -209,6 +212,11 @@ impl Faults {
     pub(crate) fn is_gone(&self, now_ns: u64) -> bool {
         let gone = self.gone_s.is_some_and(|gone_s| now_ns >= ns(gone_s));
         gone && !self.is_back(now_ns)
+    }
+
+    /// Whether a stream that was started at `start_ns` sends nothing any more at `now_ns`.
+    pub(crate) fn hangs(&self, start_ns: u64, now_ns: u64) -> bool {
+        self.hangs_s.map(ns).is_some_and(|hangs_ns| start_ns < hangs_ns && hangs_ns <= now_ns)
     }
 
     /// Whether the device was off the bus and is there again at `now_ns`.

@@ -113,6 +113,9 @@ impl Kinect {
         if self.is_gone(now_ns) {
             return Read::Gone;
         }
+        if self.hangs(function, endpoint, now_ns) {
+            return Read::Pending;
+        }
         let bandwidth = usize::from(self.color.alternate).checked_sub(1).map(|i| INTERVAL_BYTES[i]);
         if function != Function::Color || endpoint != 0x81 || bandwidth != Some(packet_bytes as u32)
         {

@@ -429,6 +429,17 @@ impl Kinect {
         Delivery { delay_ns, stream, faults: &self.setup.faults }
     }
 
+    /// Whether a stream has stopped sending.
+    fn hangs(&self, function: Function, endpoint: u8, now_ns: u64) -> bool {
+        let start_ns = match (function, endpoint) {
+            (Function::Depth, 0x83) => self.depth.streaming.map(|own| own.start_ns),
+            (Function::Color, 0x81) => self.color.streaming.map(|(_, own)| own.start_ns),
+            (Function::Color, 0x82) => self.imu.as_ref().map(|imu| imu.start_ns),
+            _ => None,
+        };
+        start_ns.is_some_and(|start_ns| self.setup.faults.hangs(start_ns, now_ns))
+    }
+
     /// A bulk transfer to the device: a command.
     ///
     /// # Errors
@@ -485,6 +496,9 @@ impl Kinect {
         if self.is_gone(now_ns) {
             return Read::Gone;
         }
+        if self.hangs(function, endpoint, now_ns) {
+            return Read::Pending;
+        }
         let replies = match (function, endpoint) {
             (Function::Depth, 0x81) => &mut self.depth_replies,
             (Function::Color, 0x83) => &mut self.color_replies,
@@ -508,6 +522,9 @@ impl Kinect {
     pub fn ready_at(&mut self, function: Function, endpoint: u8, now_ns: u64) -> Option<u64> {
         if self.is_gone(now_ns) {
             return Some(now_ns);
+        }
+        if self.hangs(function, endpoint, now_ns) {
+            return None;
         }
         match (function, endpoint) {
             (Function::Depth, 0x81) => self.depth_replies.is_ready().then_some(now_ns),
