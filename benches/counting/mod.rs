@@ -87,6 +87,7 @@ pub fn allocations_in_mid_take() -> u64 {
             stages.push(stage);
             Ok(())
         },
+        sync_every: Duration::from_secs(1),
         written: k4a::About { writing_app: "bench".to_owned(), date_utc_ns: None, uid_seed: 1 },
     };
     let take =

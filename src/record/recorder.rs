@@ -427,6 +427,7 @@ impl Recorder {
     }
 
     fn turn(&mut self, wait: Duration) -> Result<Step> {
+        self.file.sync_in_time()?;
         if matches!(&self.phase, Phase::Rolling(rolling) if rolling.open.is_empty()) {
             return self.finish();
         }

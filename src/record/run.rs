@@ -91,6 +91,7 @@ pub fn run_opened(
                 }
                 Ok(())
             },
+            sync_every: plan.keeping.sync_every,
             written: written(started),
         },
     );

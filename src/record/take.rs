@@ -87,6 +87,8 @@ pub struct Surroundings<'a> {
     pub place: &'a mut dyn FnMut(&str) -> Result<Box<dyn Disk>>,
     /// Sets a stage going.
     pub launch: &'a mut dyn FnMut(Job) -> Result<()>,
+    /// How often what was written is made durable.
+    pub sync_every: Duration,
     /// Program, date and UID seed of the files.
     pub written: k4a::About,
 }
@@ -218,7 +220,8 @@ impl Take {
             clock: around.clock.clone(),
         };
         let (device, config) = (&member.device, &member.config);
-        let file = RecordingFile::new(about(device, config, around), disk, around.clock.clone());
+        let (about, clock) = (about(device, config, around), around.clock.clone());
+        let file = RecordingFile::new(about, disk, clock, around.sync_every);
         let counters = Arc::new(Counters::default());
         let recorder = Recorder::new(
             (&serial, place, part),

@@ -13,6 +13,7 @@ use genlock_emulator::{Cable, Exposure, Faults, Kinect, Setup, View};
 use genlock_formats::k4a::{self, DepthMode, Role};
 use std::collections::BTreeMap;
 use std::io::IoSlice;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -47,9 +48,20 @@ struct MemoryDisk {
     serial: String,
     files: Files,
     keeps: bool,
+    clock: Clock,
+    /// When the oldest byte was appended that was not synced since.
+    unsynced_ns: Option<u64>,
+    /// The longest time that a byte of any file was not synced.
+    unsynced_ns_max: Arc<AtomicU64>,
 }
 
 impl MemoryDisk {
+    fn synced(&mut self) {
+        let waited = |since_ns| self.clock.now_ns() - since_ns;
+        let longest_ns = self.unsynced_ns.take().map_or(0, waited);
+        self.unsynced_ns_max.fetch_max(longest_ns, Ordering::Relaxed);
+    }
+
     fn with(&self, change: impl FnOnce(&mut Vec<u8>)) {
         if !self.keeps {
             return;
@@ -62,6 +74,7 @@ impl MemoryDisk {
 impl Disk for MemoryDisk {
     fn append(&mut self, pieces: &mut [IoSlice<'_>]) -> Result<()> {
         self.with(|file| pieces.iter().for_each(|piece| file.extend_from_slice(piece)));
+        self.unsynced_ns.get_or_insert(self.clock.now_ns());
         Ok(())
     }
 
@@ -72,11 +85,18 @@ impl Disk for MemoryDisk {
     }
 
     fn sync(&mut self) -> Result<()> {
+        self.synced();
         Ok(())
     }
 
     fn publish(&mut self) -> Result<()> {
         Ok(())
+    }
+}
+
+impl Drop for MemoryDisk {
+    fn drop(&mut self) {
+        self.synced();
     }
 }
 
@@ -96,6 +116,8 @@ pub struct Scenario {
     pub look_at_cables: bool,
     /// Whether what is written is kept, to be read.
     pub keep_files: bool,
+    /// How often what is written is made durable.
+    pub sync_every: Duration,
 }
 
 impl Scenario {
@@ -110,6 +132,7 @@ impl Scenario {
             stall_ns_max: 0,
             look_at_cables: false,
             keep_files: true,
+            sync_every: Duration::from_secs(1),
         }
     }
 
@@ -144,6 +167,8 @@ pub struct Ran {
     pub alarms: Vec<(u64, String)>,
     /// What ended stages before their time.
     pub failures: Vec<Error>,
+    /// The longest time that a byte of any file was not synced.
+    pub unsynced_max: Duration,
 }
 
 /// Scenes rendered once for all runs.
@@ -188,6 +213,7 @@ pub fn run(scenario: &Scenario) -> Ran {
     };
     let members = found.iter().enumerate().map(member).collect();
     let files = Files::default();
+    let unsynced_ns_max = Arc::new(AtomicU64::new(0));
     let mut stages = Vec::new();
     let take = Take::start(
         members,
@@ -197,8 +223,14 @@ pub fn run(scenario: &Scenario) -> Ran {
             engine: Some(EngineLibrary::emulated().expect("the emulator's engine")),
             clock: clock.clone(),
             place: &mut |serial| {
-                let (serial, files) = (serial.to_owned(), Arc::clone(&files));
-                Ok(Box::new(MemoryDisk { serial, files, keeps: scenario.keep_files }))
+                Ok(Box::new(MemoryDisk {
+                    serial: serial.to_owned(),
+                    files: Arc::clone(&files),
+                    keeps: scenario.keep_files,
+                    clock: clock.clone(),
+                    unsynced_ns: None,
+                    unsynced_ns_max: Arc::clone(&unsynced_ns_max),
+                }))
             },
             launch: &mut |job| {
                 stages.push(match job {
@@ -207,6 +239,7 @@ pub fn run(scenario: &Scenario) -> Ran {
                 });
                 Ok(())
             },
+            sync_every: scenario.sync_every,
             written: k4a::About {
                 writing_app: "simulation".to_owned(),
                 date_utc_ns: None,
@@ -220,7 +253,8 @@ pub fn run(scenario: &Scenario) -> Ran {
     assert!(stopped.is_ok() || !failures.is_empty(), "emulated devices stop");
     let files = files.lock().expect("no test thread panicked").clone();
     let exposures = found.iter().map(|f| (f.serial.clone(), bus.exposures(&f.serial))).collect();
-    Ran { recorded, files, exposures, alarms, failures }
+    let unsynced_max = Duration::from_nanos(unsynced_ns_max.load(Ordering::Relaxed));
+    Ran { recorded, files, exposures, alarms, failures, unsynced_max }
 }
 
 /// Gives turns until every stage is done.
