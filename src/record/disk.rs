@@ -1,11 +1,12 @@
 //! The file under a recording: it grows under a `.part` name and gets its own when it is whole.
 
 use crate::error::{Error, Result};
-use rustix::fs::{CWD, RenameFlags, renameat_with};
+use rustix::fs::{Advice, CWD, RenameFlags, fadvise, renameat_with};
 use rustix::io::Errno;
 use std::ffi::OsString;
 use std::fs::{File, OpenOptions};
 use std::io::{IoSlice, Seek, SeekFrom, Write};
+use std::num::NonZeroU64;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
@@ -43,7 +44,15 @@ pub struct PartFile {
     part: PathBuf,
     path: PathBuf,
     bytes: u64,
+    /// Whole windows from the front whose write-back was started, and how many bytes of them are
+    /// durable and let go.
+    started: u64,
+    let_go: u64,
 }
+
+/// How much is written before its write-back is started: large enough for a disk to be fast, small
+/// enough that what is left to do for a sync takes milliseconds.
+const WINDOW_BYTES: u64 = 8 << 20;
 
 /// The name under which the file at `path` grows.
 #[must_use]
@@ -108,7 +117,7 @@ impl PartFile {
         // Held as long as the file grows, so that nobody repairs it meanwhile; a killed recorder
         // lets go of it. Where the file system knows no locks it is not held.
         let _ = file.try_lock();
-        Ok(Self { file, part, path: path.to_owned(), bytes: 0 })
+        Ok(Self { file, part, path: path.to_owned(), bytes: 0, started: 0, let_go: 0 })
     }
 
     /// The same file, for a thread that makes it durable while it grows.
@@ -123,6 +132,14 @@ impl PartFile {
     pub fn discard(self) {
         // A name that cannot be removed harms nobody.
         let _ = std::fs::remove_file(&self.part);
+    }
+
+    /// Keeps what is recorded from filling the memory that the system has for files, where it would
+    /// drive out everybody else's, and stall the sync that writes a second of it at once. The one
+    /// advice does both: Linux begins to write back what is dirty of bytes that are not needed any
+    /// more, and drops what is clean. No byte depends on it.
+    fn not_needed(&self, from: u64, to: u64) {
+        let _ = fadvise(&self.file, from, NonZeroU64::new(to - from), Advice::DontNeed);
     }
 
     fn failed(&self, what: &str, cause: &std::io::Error) -> Error {
@@ -153,6 +170,12 @@ impl Disk for PartFile {
         match write_all(&mut self.file, pieces) {
             Ok(written) => {
                 self.bytes += written;
+                while self.bytes - self.started >= WINDOW_BYTES {
+                    // The windows before are on the disk by now, if it is fast enough.
+                    let from = self.started.saturating_sub(2 * WINDOW_BYTES);
+                    self.started += WINDOW_BYTES;
+                    self.not_needed(from, self.started);
+                }
                 Ok(())
             }
             Err(cause) => {
@@ -170,7 +193,13 @@ impl Disk for PartFile {
     }
 
     fn sync(&mut self) -> Result<()> {
-        self.file.sync_data().map_err(|cause| self.failed("cannot make durable", &cause))
+        self.file.sync_data().map_err(|cause| self.failed("cannot make durable", &cause))?;
+        if self.let_go < self.started {
+            // Of a slow disk some of this was on its way until now.
+            self.not_needed(self.let_go, self.started);
+            self.let_go = self.started;
+        }
+        Ok(())
     }
 
     fn publish(&mut self) -> Result<()> {
