@@ -1,6 +1,7 @@
 //! The file under a recording: it grows under a `.part` name and gets its own when it is whole.
 
 use crate::error::{Error, Result};
+use crate::record::blocks::Blocks;
 use rustix::fs::{Advice, CWD, RenameFlags, fadvise, renameat_with};
 use rustix::io::Errno;
 use std::ffi::OsString;
@@ -17,6 +18,11 @@ pub trait Disk: Send {
     /// # Errors
     /// `Disk` with the path and the system's reason.
     fn append(&mut self, pieces: &mut [IoSlice<'_>]) -> Result<()>;
+
+    /// Keeps room for so many bytes behind all that is appended from now on: what is appended last
+    /// has a place, also on a disk that is full by then. None is kept at first, and none where the
+    /// file system cannot tell.
+    fn keep(&mut self, _bytes: u64) {}
 
     /// Overwrites bytes that were appended before.
     ///
@@ -48,6 +54,8 @@ pub struct PartFile {
     /// durable and let go.
     started: u64,
     let_go: u64,
+    blocks: Blocks,
+    kept: u64,
 }
 
 /// How much is written before its write-back is started: large enough for a disk to be fast, small
@@ -117,7 +125,16 @@ impl PartFile {
         // Held as long as the file grows, so that nobody repairs it meanwhile; a killed recorder
         // lets go of it. Where the file system knows no locks it is not held.
         let _ = file.try_lock();
-        Ok(Self { file, part, path: path.to_owned(), bytes: 0, started: 0, let_go: 0 })
+        Ok(Self {
+            file,
+            part,
+            path: path.to_owned(),
+            bytes: 0,
+            started: 0,
+            let_go: 0,
+            blocks: Blocks::default(),
+            kept: 0,
+        })
     }
 
     /// The same file, for a thread that makes it durable while it grows.
@@ -132,6 +149,13 @@ impl PartFile {
     pub fn discard(self) {
         // A name that cannot be removed harms nobody.
         let _ = std::fs::remove_file(&self.part);
+    }
+
+    /// Cuts off what is not of the recording: a torn cluster, and blocks beyond the end. What
+    /// cannot be cut off harms no reader.
+    fn cut(&mut self) {
+        let _ = self.file.set_len(self.bytes);
+        self.blocks.cut(self.bytes);
     }
 
     /// Keeps what is recorded from filling the memory that the system has for files, where it would
@@ -167,25 +191,31 @@ fn write_all(file: &mut File, mut pieces: &mut [IoSlice<'_>]) -> std::io::Result
 
 impl Disk for PartFile {
     fn append(&mut self, pieces: &mut [IoSlice<'_>]) -> Result<()> {
-        match write_all(&mut self.file, pieces) {
-            Ok(written) => {
-                self.bytes += written;
-                while self.bytes - self.started >= WINDOW_BYTES {
-                    // The windows before are on the disk by now, if it is fast enough.
-                    let from = self.started.saturating_sub(2 * WINDOW_BYTES);
-                    self.started += WINDOW_BYTES;
-                    self.not_needed(from, self.started);
-                }
-                Ok(())
-            }
-            Err(cause) => {
-                // The official reader crashes on a cluster that is cut in its head, so a torn one
-                // goes. Where even that fails, the first failure is what there is to say.
-                let _ = self.file.set_len(self.bytes);
-                let _ = self.file.seek(SeekFrom::Start(self.bytes));
-                Err(self.failed("cannot write", &cause))
-            }
+        let len: usize = pieces.iter().map(|piece| piece.len()).sum();
+        self.blocks
+            .reach(&self.file, self.bytes + len as u64 + self.kept)
+            .map_err(|cause| self.failed("cannot write", &cause))?;
+        let written = write_all(&mut self.file, pieces).map_err(|cause| {
+            // The official reader crashes on a cluster that is cut in its head, so a torn one
+            // goes. Where even that fails, the first failure is what there is to say.
+            self.cut();
+            let _ = self.file.seek(SeekFrom::Start(self.bytes));
+            // With it went the room for the end.
+            let _ = self.blocks.reach(&self.file, self.bytes + self.kept);
+            self.failed("cannot write", &cause)
+        })?;
+        self.bytes += written;
+        while self.bytes - self.started >= WINDOW_BYTES {
+            // The windows before are on the disk by now, if it is fast enough.
+            let from = self.started.saturating_sub(2 * WINDOW_BYTES);
+            self.started += WINDOW_BYTES;
+            self.not_needed(from, self.started);
         }
+        Ok(())
+    }
+
+    fn keep(&mut self, bytes: u64) {
+        self.kept = bytes;
     }
 
     fn patch(&mut self, at: u64, bytes: &[u8]) -> Result<()> {
@@ -203,6 +233,7 @@ impl Disk for PartFile {
     }
 
     fn publish(&mut self) -> Result<()> {
+        self.cut();
         give_name(&self.part, &self.path)
     }
 }
@@ -234,6 +265,8 @@ impl Drop for PartFile {
         if self.bytes == 0 {
             // Nothing was recorded; a name that cannot be removed harms nobody.
             let _ = std::fs::remove_file(&self.part);
+        } else if self.blocks.beyond(self.bytes) {
+            self.cut();
         }
     }
 }

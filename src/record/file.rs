@@ -15,6 +15,10 @@ pub const CLUSTER_FRAMES_MAX: usize = 64;
 /// Bytes of one IMU sample in the file.
 const IMU_SAMPLE_BYTES: usize = 40;
 
+/// Room is kept for the end of a file, in steps. It has a cue of at most 48 bytes for each second:
+/// one step is enough for six hours.
+const KEPT_STEP_BYTES: u64 = 1 << 20;
+
 /// What a file says about itself before the first frame.
 #[derive(Debug, Clone)]
 pub struct About {
@@ -105,6 +109,7 @@ impl RecordingFile {
             *piece = IoSlice::new(bytes);
             used += 1;
         }
+        self.disk.keep((muxer.cues_len_max() + 1).next_multiple_of(KEPT_STEP_BYTES));
         self.disk.append(&mut pieces[..used])?;
         muxer.written(blocks, &self.layout);
         self.bytes += self.front.len() as u64 + self.layout.len();
@@ -137,6 +142,7 @@ impl RecordingFile {
             return Ok(());
         };
         let finish = muxer.finish();
+        self.disk.keep(0);
         self.disk.append(&mut [IoSlice::new(&finish.append)])?;
         self.bytes += finish.append.len() as u64;
         // What the front will point at must be on the disk before the front says so.

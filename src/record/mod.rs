@@ -1,5 +1,6 @@
 //! Takes: from the devices of a rig to files on disk.
 
+mod blocks;
 mod cameras;
 mod counters;
 mod disk;

@@ -1,7 +1,7 @@
 //! The disk that a take goes to: its room, and how fast it really writes.
 
 use crate::rig::Finding;
-use std::fs::{self, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -44,15 +44,10 @@ impl Disk {
     /// Looks at the disk under `place`, which need not exist.
     #[must_use]
     pub fn under(place: &Path) -> Self {
-        let there = place.ancestors().find(|path| path.exists());
-        let folder = match there {
-            Some(folder) if !folder.as_os_str().is_empty() => folder.to_owned(),
-            _ => PathBuf::from("."),
-        };
+        let there = existing(place);
         // A person who reads of `.` would have to know where that was.
-        let folder = std::path::absolute(&folder).unwrap_or(folder);
-        let stats = rustix::fs::statvfs(&folder).ok();
-        let free_bytes = stats.map(|stats| stats.f_bavail.saturating_mul(stats.f_frsize));
+        let folder = std::path::absolute(there).unwrap_or(there.to_owned());
+        let free_bytes = free_bytes(&folder);
         Self { folder, free_bytes, writing: Writing::Untried }
     }
 
@@ -67,11 +62,35 @@ impl Disk {
     }
 }
 
-fn write_for_a_moment(folder: &Path, most: u64) -> io::Result<u64> {
-    let path = folder.join(format!(".genlock-check-{}", std::process::id()));
-    let mut file = OpenOptions::new().write(true).create_new(true).open(&path)?;
-    // Without a name it is gone whatever happens to this process.
+/// The folder at `place`, or the nearest one above it that exists.
+fn existing(place: &Path) -> &Path {
+    let there = place.ancestors().find(|path| path.exists());
+    there.filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+/// Bytes that the disk under `place`, which need not exist, still takes of this user; nothing
+/// where the file system does not say.
+#[must_use]
+pub fn free_bytes(place: &Path) -> Option<u64> {
+    let stats = rustix::fs::statvfs(existing(place)).ok()?;
+    // A file system without blocks, as those in memory can be, has no bound that it knows of.
+    (stats.f_blocks > 0).then(|| stats.f_bavail.saturating_mul(stats.f_frsize))
+}
+
+/// A file in `folder` without a name: it is gone whatever happens to this process. Until then it is
+/// called `name`.
+///
+/// # Errors
+/// The system's, when it cannot be created.
+pub fn nameless(folder: &Path, name: &str) -> io::Result<File> {
+    let path = folder.join(format!("{name}-{}", std::process::id()));
+    let file = OpenOptions::new().write(true).create_new(true).open(&path)?;
     fs::remove_file(&path)?;
+    Ok(file)
+}
+
+fn write_for_a_moment(folder: &Path, most: u64) -> io::Result<u64> {
+    let mut file = nameless(folder, ".genlock-check")?;
     let block = noise(BLOCK_BYTES);
     let begun = Instant::now();
     let mut written = 0;

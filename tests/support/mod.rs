@@ -3,6 +3,7 @@
 
 pub mod judges;
 pub mod simulated;
+pub mod small_disk;
 
 use judges::{missing, oracle};
 use serde_json::Value;
