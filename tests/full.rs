@@ -3,9 +3,12 @@
 mod support;
 
 use genlock::record::{Disk, PartFile};
+use genlock_formats::take::Take;
 use std::io::IoSlice;
-use support::genlock_exits;
+use std::path::Path;
+use std::process::{Child, Command, Output, Stdio};
 use support::small_disk::{SmallDisk, taken};
+use support::{genlock, genlock_exits, grown_to, official_dump, turn};
 
 /// Appends so many bytes.
 fn append(file: &mut PartFile, bytes: usize) -> genlock::Result<()> {
@@ -72,4 +75,82 @@ fn a_file_system_that_cannot_hold_room_records_all_the_same() {
     let modes = ["--emulated", "1", "--quiet", "-c", "720p", "-d", "NFOV_2X2BINNED"];
     genlock_exits(0, &[&["record"], &modes[..], &["--frames", "60", path]].concat());
     genlock_exits(0, &["verify", path]);
+}
+
+/// Starts an endless take of so many devices, though the check beforehand would refuse it.
+fn recording(take: &Path, devices: usize) -> Child {
+    Command::new(env!("CARGO_BIN_EXE_genlock"))
+        .args(["record", "--force", "--quiet", "-c", "720p", "-d", "NFOV_2X2BINNED"])
+        .args(["--emulated", &devices.to_string()])
+        .arg(take)
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the binary was built with this test")
+}
+
+/// What must hold of a take that ended because its disk was full: it failed for that reason, and
+/// all that it has is whole, in step and accounted for. Gives what it said.
+fn ended_whole(output: &Output, take: &Path, devices: usize) -> String {
+    let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(1), "{stderr}");
+    let toml = std::fs::read_to_string(take.join("take.toml")).expect("take.toml");
+    assert!(toml.contains("outcome = \"failed\""), "{toml}");
+    let verdict = genlock_exits(1, &["verify", take.to_str().expect("a plain path")]);
+    let verdict = String::from_utf8_lossy(&verdict.stdout).into_owned();
+    let reason = toml.lines().find_map(|line| line.strip_prefix("reason = ")).expect("a reason");
+    assert!(verdict.contains(reason.trim_matches('"')), "{verdict} lacks {reason}");
+    for device in 1..=devices {
+        let file = take.join(format!("{device:012}.mkv"));
+        let verdict = genlock(["verify", file.to_str().expect("a plain path")]);
+        let said = String::from_utf8_lossy(&verdict.stdout);
+        // A write that is refused may take half of the last trigger with it: that is a loss.
+        let refused = toml.contains("disk write failed");
+        assert!(
+            matches!((verdict.status.code(), refused), (Some(0), _) | (Some(3), true)),
+            "{said}"
+        );
+        if let Some(dump) = official_dump(&file) {
+            let dump = dump.expect("the official library opens it");
+            assert!(dump["captures"].as_array().expect("captures").len() > 20, "{device}");
+        }
+    }
+    stderr
+}
+
+#[test]
+fn a_take_ends_cleanly_before_its_disk_is_full() {
+    for (kind, devices, mib) in [("tmpfs", 1, 200), ("tmpfs", 2, 400), ("ext4", 2, 400)] {
+        let Some(disk) = SmallDisk::mount(kind, mib) else { continue };
+        let take = disk.path().join("take");
+        let turn = turn();
+        let output = recording(&take, devices).wait_with_output().expect("it ends");
+        drop(turn);
+        let stderr = ended_whole(&output, &take, devices);
+        assert!(stderr.contains("MB left on the disk of"), "{stderr}");
+        // No write was refused: neither the ledger nor anybody else has heard of one.
+        let ledger = std::fs::read_to_string(take.join("take.toml")).expect("take.toml");
+        assert!(!stderr.contains("cannot write") && !ledger.contains("disk write"), "{ledger}");
+        // And what room there was has been used: all but some seconds of it.
+        let ledger = Take::from_toml(&ledger).expect("our own");
+        let seconds = ledger.devices[0].trigger_count as f64 / 30.0;
+        let bytes: u64 = ledger.devices.iter().map(|device| device.bytes).sum();
+        let left_s = disk.free_bytes() as f64 / (bytes as f64 / seconds);
+        assert!(left_s < 8.0, "{kind}, {devices} devices: room for {left_s:.1} s was left");
+    }
+}
+
+#[test]
+fn a_disk_that_others_fill_at_once_leaves_a_take_that_is_whole_and_says_why() {
+    for (kind, devices) in [("tmpfs", 1), ("tmpfs", 2), ("ext4", 2)] {
+        let Some(disk) = SmallDisk::mount(kind, 1000) else { continue };
+        let take = disk.path().join("take");
+        let turn = turn();
+        let child = recording(&take, devices);
+        grown_to(&take.join("000000000001.mkv.part"), 20_000_000);
+        disk.fill();
+        let output = child.wait_with_output().expect("it ends");
+        drop(turn);
+        let stderr = ended_whole(&output, &take, devices);
+        assert!(stderr.contains("No space left") || stderr.contains("MB left"), "{stderr}");
+    }
 }

@@ -13,6 +13,7 @@ mod monitor;
 mod output;
 mod preflight;
 mod recorder;
+mod room;
 mod run;
 mod settle;
 mod status;

@@ -6,6 +6,7 @@ use crate::error::{Error, Result};
 use crate::record::evidence;
 use crate::record::members::{engine, members};
 use crate::record::output::Place;
+use crate::record::room::Room;
 use crate::record::status::{DeviceStatus, Status, Waiting};
 use crate::record::summary::{self, About};
 use crate::record::take::{Job, Member, Recorded, Surroundings, Take};
@@ -103,13 +104,16 @@ pub fn run_opened(
             return Err(cause);
         }
     };
-    let failure = watch_over(&mut take, &mut threads, stop, watch);
+    let mut room = Room::of(&plan.output);
+    let failure = watch_over(&mut take, &mut threads, &mut room, stop, watch);
     // What the watch saw is the cause; that stages then failed is what came of it.
     let of_stages = threads.join_all();
     let failure = failure.or(of_stages);
     let (recorded, stopped) = take.finish();
     let failure = failure.or(stopped.err()).or_else(|| nothing_of(&recorded));
     let about = About { started, host: host.end(clock), failure: failure.as_ref() };
+    // What it held is for what is written now.
+    drop(room);
     let (take, unwritten) = conclude(plan, &about, &recorded, &place);
     Ok(Outcome { take, failure: first_of(failure, unwritten) })
 }
@@ -192,6 +196,7 @@ impl Threads {
 fn watch_over(
     take: &mut Take,
     threads: &mut Threads,
+    room: &mut Room,
     stop: &AtomicBool,
     watch: &mut dyn FnMut(&Status),
 ) -> Option<Error> {
@@ -199,7 +204,7 @@ fn watch_over(
     let (mut ending, mut all_there) = (None::<Instant>, None::<Instant>);
     let mut looked_at_cables = started;
     let mut silence = Silence::default();
-    let mut failure = None;
+    let (mut failure, mut full) = (None, None);
     while !threads.recorders.is_empty() {
         std::thread::sleep(LOOK);
         let status = take.status(started.elapsed());
@@ -216,7 +221,9 @@ fn watch_over(
                 failure = failure.or(take.open_after(since.elapsed()).err());
             }
         }
-        let stopped = stop.load(Ordering::Acquire);
+        // What has not begun has written nothing.
+        full = full.or(room.look(&status).filter(|_| take.has_begun()));
+        let stopped = stop.load(Ordering::Acquire) || full.is_some();
         if stopped && !take.has_begun() && !threads.has_failed() {
             let text = "stopped before the take began: nothing was recorded";
             failure = failure.or(Some(Error::Device(text.to_owned())));
@@ -230,7 +237,7 @@ fn watch_over(
         }
     }
     take.end_now();
-    failure
+    failure.or(full)
 }
 
 /// That devices have not delivered in time, and what to do.

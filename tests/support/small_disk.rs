@@ -59,6 +59,11 @@ impl SmallDisk {
         &self.mounted
     }
 
+    /// Bytes that it still takes.
+    pub fn free_bytes(&self) -> u64 {
+        genlock::rig::disk::free_bytes(&self.mounted).expect("it says so")
+    }
+
     /// Fills it up, as another program would: at once, and to the last byte.
     pub fn fill(&self) {
         let mut file = File::create(self.mounted.join("others")).expect("a file");
