@@ -5,14 +5,10 @@ use crate::config::Output;
 use crate::error::Error;
 use crate::record::blocks::Blocks;
 use crate::record::status::Status;
-use crate::rig::disk::{self, nameless};
+use crate::rig::disk::{self, ENDING, nameless};
 use std::fs::File;
 use std::path::PathBuf;
 use std::time::Duration;
-
-/// For how long a take that is to end goes on writing: frames have three seconds to come in, and
-/// buffers for a second and a half are written behind them.
-const ENDING: Duration = Duration::from_secs(5);
 
 /// Rates are taken over this time. Color frames grow with what they show: the highest counts.
 const RATE_OVER: Duration = Duration::from_secs(1);

@@ -18,6 +18,10 @@ const BLOCK_BYTES: usize = 4 << 20;
 const ROOM_MIN: Duration = Duration::from_secs(60);
 const ROOM_AMPLE: Duration = Duration::from_secs(600);
 
+/// A take ends while its disk still has room for so much of it: the frames before an agreed end
+/// have three seconds to come in, and buffers for a second and a half are written behind them.
+pub const ENDING: Duration = Duration::from_secs(5);
+
 /// What is known of a disk.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Disk {
@@ -167,7 +171,7 @@ fn room(disk: &Disk, bytes_per_s: u64, length: Option<Duration>) -> Option<Findi
     let room = Duration::from_secs(free / bytes_per_s.max(1));
     // The size of color frames is an estimate, so a known length should fit twice.
     let (least, ample) = match length {
-        Some(length) => (length, length.saturating_mul(2)),
+        Some(length) => (length.saturating_add(ENDING), length.saturating_mul(2)),
         None => (ROOM_MIN, ROOM_AMPLE),
     };
     let minutes = |time: Duration| time.as_secs_f64() / 60.0;
@@ -211,7 +215,9 @@ mod tests {
         assert_eq!(room(60, None), [Severity::Warning]);
         assert_eq!(room(599, None), [Severity::Warning]);
         assert_eq!(room(600, None), [Severity::Good]);
-        assert_eq!(room(9, Some(10)), [Severity::Error]);
+        // Below, the take would be ended before its time.
+        assert_eq!(room(14, Some(10)), [Severity::Error]);
+        assert_eq!(room(15, Some(10)), [Severity::Warning]);
         assert_eq!(room(19, Some(10)), [Severity::Warning]);
         assert_eq!(room(20, Some(10)), [Severity::Good]);
         let text = findings(&disk(90_000_000, Writing::Untried), 1_000_000, None)[0].to_string();
