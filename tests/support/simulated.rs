@@ -53,6 +53,9 @@ struct MemoryDisk {
     unsynced_ns: Option<u64>,
     /// The longest time that a byte of any file was not synced.
     unsynced_ns_max: Arc<AtomicU64>,
+    /// Room that is kept for the end of the file, and that the end then has.
+    kept: u64,
+    room: u64,
 }
 
 impl MemoryDisk {
@@ -73,9 +76,15 @@ impl MemoryDisk {
 
 impl Disk for MemoryDisk {
     fn append(&mut self, pieces: &mut [IoSlice<'_>]) -> Result<()> {
+        let len: usize = pieces.iter().map(|piece| piece.len()).sum();
+        assert!(self.kept > 0 || len as u64 <= self.room, "no room was kept for the end");
         self.with(|file| pieces.iter().for_each(|piece| file.extend_from_slice(piece)));
         self.unsynced_ns.get_or_insert(self.clock.now_ns());
         Ok(())
+    }
+
+    fn keep(&mut self, bytes: u64) {
+        (self.room, self.kept) = (self.kept, bytes);
     }
 
     fn patch(&mut self, at: u64, bytes: &[u8]) -> Result<()> {
@@ -230,6 +239,8 @@ pub fn run(scenario: &Scenario) -> Ran {
                     clock: clock.clone(),
                     unsynced_ns: None,
                     unsynced_ns_max: Arc::clone(&unsynced_ns_max),
+                    kept: 0,
+                    room: 0,
                 }))
             },
             launch: &mut |job| {
