@@ -88,7 +88,7 @@ fn about() -> About {
 fn ours(path: &Path) -> u64 {
     let images = Pool::new(8, plane().len());
     let disk: Box<dyn Disk> = Box::new(PartFile::create(path).expect("a fresh file"));
-    let mut file = RecordingFile::new(about(), disk, Clock::machine());
+    let mut file = RecordingFile::new(about(), disk, Clock::machine(), Duration::from_secs(1));
     let (plane, jpeg) = (plane(), jpeg());
     // The device's frames are in buffers when encoding begins: filling them is not part of the
     // work.

@@ -101,7 +101,7 @@ impl std::fmt::Display for Cause {
             Self::Late => "too late for the file",
             Self::Disk => "disk write failed",
             Self::Away => "device was away",
-            Self::Shed => "left out: writing fell behind",
+            Self::Shed => "left out: fell behind",
         })
     }
 }

@@ -10,6 +10,7 @@ use genlock::record::Recorded;
 use genlock_emulator::{Exposure, Fate, Faults};
 use genlock_formats::k4a::Recording;
 use std::collections::BTreeMap;
+use std::time::Duration;
 use support::simulated::{Ran, Random, Scenario, SlowDisk, run};
 
 const TRIGGERS: u64 = 150;
@@ -371,7 +372,7 @@ fn missing(recorded: &Recorded, track: TrackName) -> Vec<(u64, Cause)> {
 
 #[test]
 fn a_slow_disk_costs_the_same_whole_triggers_of_every_device_and_nothing_else() {
-    for (seed, percent) in [(1, 80), (2, 55), (3, 35), (4, 20)] {
+    for (seed, percent) in [(1, 80), (2, 55), (3, 35), (4, 28)] {
         let ran = on_a_slow_disk(seed, percent, &[Shed::Trigger]);
         let [first, second] = &ran.recorded[..] else { panic!("two devices") };
         let shed = missing(first, TrackName::Color);
@@ -431,4 +432,21 @@ fn a_file_that_cannot_be_written_ends_there_and_the_others_go_on() {
         assert!(calls < 1000, "it fails for ever");
     }
     assert!(finished > 2, "also the calls that finish the file fail");
+}
+
+#[test]
+fn one_write_that_takes_most_of_a_second_costs_no_frame() {
+    let mut scenario = Scenario::sound(6, 1, 200);
+    let healthy = run(&Scenario { triggers: 60, ..scenario.clone() });
+    let bytes_of_one = healthy.files.values().map(Vec::len).sum::<usize>() as u64 / 60;
+    scenario.slow = Some(SlowDisk {
+        bytes_per_s: bytes_of_one * 10 / 9,
+        from_ns: 3_000_000_000,
+        until_ns: 3_030_000_000,
+    });
+    let ran = run(&scenario);
+    assert_eq!((ran.failures.len(), ran.alarms.len()), (0, 0), "{:?}", ran.alarms);
+    let report = ran.recorded[0].report.as_ref().expect("a file");
+    assert_eq!((report.trigger_count, &report.missing[..]), (200, &[][..]));
+    assert!(ran.longest_append > Duration::from_millis(700), "{:?}", ran.longest_append);
 }

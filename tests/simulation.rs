@@ -9,6 +9,7 @@ use genlock::frame::TrackName;
 use genlock_emulator::Faults;
 use genlock_formats::k4a::Recording;
 use std::collections::BTreeMap;
+use std::time::Duration;
 use support::simulated::{Ran, Scenario, run};
 
 const TRIGGERS: u64 = 12;
@@ -111,4 +112,25 @@ fn a_seed_gives_the_same_bytes_each_time() {
     }
     let other = |seed| run(&scenario(seed, 1, false, 0)).files;
     assert!(other(1) != other(2), "two seeds see two scenes");
+}
+
+#[test]
+fn no_byte_stays_longer_than_sync_every_without_being_durable() {
+    // A cluster is what 32 ms bring; on top come a frame's way and the steps of this clock.
+    const CLUSTER: Duration = Duration::from_millis(100);
+    for (seed, every_ms) in [(1, 100), (2, 1500)] {
+        let sync_every = Duration::from_millis(every_ms);
+        let mut scenario = Scenario::sound(seed, 2, 240);
+        scenario.keeping.sync_every = sync_every;
+        // Silences of two seconds: also what was written before them is to be durable in time.
+        for faults in &mut scenario.faults {
+            (faults.stall_every_s, faults.stall_ms) = (3.0, 2000);
+        }
+        let ran = run(&scenario);
+        assert_eq!(ran.failures, []);
+        let waited = ran.unsynced_max;
+        assert!(waited <= sync_every + CLUSTER, "a byte was not synced for {waited:?}");
+        // Nor is the disk made to sync much more often.
+        assert!(waited >= sync_every, "synced after {waited:?}");
+    }
 }

@@ -2,6 +2,7 @@
 
 use super::tell;
 use crate::record::{DeviceStatus, Status, Waiting};
+use crate::rig::disk::free_bytes;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
@@ -146,14 +147,6 @@ fn line(status: &Status, rates: &[f64], bytes_per_s: f64, free: Option<u64>) -> 
         line += &format!(", disk full in {:.0} min", free as f64 / bytes_per_s / 60.0);
     }
     line
-}
-
-/// Bytes that the disk under `place` still takes.
-fn free_bytes(place: &Path) -> Option<u64> {
-    let there = place.ancestors().find(|path| path.exists()).unwrap_or(Path::new("."));
-    let there = if there.as_os_str().is_empty() { Path::new(".") } else { there };
-    let disk = rustix::fs::statvfs(there).ok()?;
-    Some(disk.f_bavail.saturating_mul(disk.f_frsize))
 }
 
 #[cfg(test)]

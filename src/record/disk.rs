@@ -1,11 +1,13 @@
 //! The file under a recording: it grows under a `.part` name and gets its own when it is whole.
 
 use crate::error::{Error, Result};
-use rustix::fs::{CWD, RenameFlags, renameat_with};
+use crate::record::blocks::Blocks;
+use rustix::fs::{Advice, CWD, RenameFlags, fadvise, renameat_with};
 use rustix::io::Errno;
 use std::ffi::OsString;
 use std::fs::{File, OpenOptions};
 use std::io::{IoSlice, Seek, SeekFrom, Write};
+use std::num::NonZeroU64;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
@@ -16,6 +18,11 @@ pub trait Disk: Send {
     /// # Errors
     /// `Disk` with the path and the system's reason.
     fn append(&mut self, pieces: &mut [IoSlice<'_>]) -> Result<()>;
+
+    /// Keeps room for so many bytes behind all that is appended from now on: what is appended last
+    /// has a place, also on a disk that is full by then. None is kept at first, and none where the
+    /// file system cannot tell.
+    fn keep(&mut self, _bytes: u64) {}
 
     /// Overwrites bytes that were appended before.
     ///
@@ -43,7 +50,17 @@ pub struct PartFile {
     part: PathBuf,
     path: PathBuf,
     bytes: u64,
+    /// Whole windows from the front whose write-back was started, and how many bytes of them are
+    /// durable and let go.
+    started: u64,
+    let_go: u64,
+    blocks: Blocks,
+    kept: u64,
 }
+
+/// How much is written before its write-back is started: large enough for a disk to be fast, small
+/// enough that what is left to do for a sync takes milliseconds.
+const WINDOW_BYTES: u64 = 8 << 20;
 
 /// The name under which the file at `path` grows.
 #[must_use]
@@ -108,7 +125,16 @@ impl PartFile {
         // Held as long as the file grows, so that nobody repairs it meanwhile; a killed recorder
         // lets go of it. Where the file system knows no locks it is not held.
         let _ = file.try_lock();
-        Ok(Self { file, part, path: path.to_owned(), bytes: 0 })
+        Ok(Self {
+            file,
+            part,
+            path: path.to_owned(),
+            bytes: 0,
+            started: 0,
+            let_go: 0,
+            blocks: Blocks::default(),
+            kept: 0,
+        })
     }
 
     /// The same file, for a thread that makes it durable while it grows.
@@ -123,6 +149,21 @@ impl PartFile {
     pub fn discard(self) {
         // A name that cannot be removed harms nobody.
         let _ = std::fs::remove_file(&self.part);
+    }
+
+    /// Cuts off what is not of the recording: a torn cluster, and blocks beyond the end. What
+    /// cannot be cut off harms no reader.
+    fn cut(&mut self) {
+        let _ = self.file.set_len(self.bytes);
+        self.blocks.cut(self.bytes);
+    }
+
+    /// Keeps what is recorded from filling the memory that the system has for files, where it would
+    /// drive out everybody else's, and stall the sync that writes a second of it at once. The one
+    /// advice does both: Linux begins to write back what is dirty of bytes that are not needed any
+    /// more, and drops what is clean. No byte depends on it.
+    fn not_needed(&self, from: u64, to: u64) {
+        let _ = fadvise(&self.file, from, NonZeroU64::new(to - from), Advice::DontNeed);
     }
 
     fn failed(&self, what: &str, cause: &std::io::Error) -> Error {
@@ -150,19 +191,31 @@ fn write_all(file: &mut File, mut pieces: &mut [IoSlice<'_>]) -> std::io::Result
 
 impl Disk for PartFile {
     fn append(&mut self, pieces: &mut [IoSlice<'_>]) -> Result<()> {
-        match write_all(&mut self.file, pieces) {
-            Ok(written) => {
-                self.bytes += written;
-                Ok(())
-            }
-            Err(cause) => {
-                // The official reader crashes on a cluster that is cut in its head, so a torn one
-                // goes. Where even that fails, the first failure is what there is to say.
-                let _ = self.file.set_len(self.bytes);
-                let _ = self.file.seek(SeekFrom::Start(self.bytes));
-                Err(self.failed("cannot write", &cause))
-            }
+        let len: usize = pieces.iter().map(|piece| piece.len()).sum();
+        self.blocks
+            .reach(&self.file, self.bytes + len as u64 + self.kept)
+            .map_err(|cause| self.failed("cannot write", &cause))?;
+        let written = write_all(&mut self.file, pieces).map_err(|cause| {
+            // The official reader crashes on a cluster that is cut in its head, so a torn one
+            // goes. Where even that fails, the first failure is what there is to say.
+            self.cut();
+            let _ = self.file.seek(SeekFrom::Start(self.bytes));
+            // With it went the room for the end.
+            let _ = self.blocks.reach(&self.file, self.bytes + self.kept);
+            self.failed("cannot write", &cause)
+        })?;
+        self.bytes += written;
+        while self.bytes - self.started >= WINDOW_BYTES {
+            // The windows before are on the disk by now, if it is fast enough.
+            let from = self.started.saturating_sub(2 * WINDOW_BYTES);
+            self.started += WINDOW_BYTES;
+            self.not_needed(from, self.started);
         }
+        Ok(())
+    }
+
+    fn keep(&mut self, bytes: u64) {
+        self.kept = bytes;
     }
 
     fn patch(&mut self, at: u64, bytes: &[u8]) -> Result<()> {
@@ -170,10 +223,17 @@ impl Disk for PartFile {
     }
 
     fn sync(&mut self) -> Result<()> {
-        self.file.sync_data().map_err(|cause| self.failed("cannot make durable", &cause))
+        self.file.sync_data().map_err(|cause| self.failed("cannot make durable", &cause))?;
+        if self.let_go < self.started {
+            // Of a slow disk some of this was on its way until now.
+            self.not_needed(self.let_go, self.started);
+            self.let_go = self.started;
+        }
+        Ok(())
     }
 
     fn publish(&mut self) -> Result<()> {
+        self.cut();
         give_name(&self.part, &self.path)
     }
 }
@@ -205,6 +265,8 @@ impl Drop for PartFile {
         if self.bytes == 0 {
             // Nothing was recorded; a name that cannot be removed harms nobody.
             let _ = std::fs::remove_file(&self.part);
+        } else if self.blocks.beyond(self.bytes) {
+            self.cut();
         }
     }
 }

@@ -7,6 +7,7 @@ use crate::record::disk::Disk;
 use genlock_formats::k4a::{self, Configuration};
 use genlock_formats::mkv::{Block, ClusterLayout, Muxer, Payload};
 use std::io::IoSlice;
+use std::time::Duration;
 
 /// Frames in one cluster at most. A window of 32 ms holds about ten; more are spread over clusters.
 pub const CLUSTER_FRAMES_MAX: usize = 64;
@@ -14,8 +15,9 @@ pub const CLUSTER_FRAMES_MAX: usize = 64;
 /// Bytes of one IMU sample in the file.
 const IMU_SAMPLE_BYTES: usize = 40;
 
-/// How often what was written is made durable: what a power cut can cost.
-const SYNC_EVERY_NS: u64 = 1_000_000_000;
+/// Room is kept for the end of a file, in steps. It has a cue of at most 48 bytes for each second:
+/// one step is enough for six hours.
+const KEPT_STEP_BYTES: u64 = 1 << 20;
 
 /// What a file says about itself before the first frame.
 #[derive(Debug, Clone)]
@@ -41,14 +43,16 @@ pub struct RecordingFile {
     bytes: u64,
     crc32: Option<u32>,
     clock: Clock,
-    synced_ns: u64,
+    sync_every_ns: u64,
+    /// When the oldest byte was appended that is not durable yet.
+    unsynced_ns: Option<u64>,
 }
 
 impl RecordingFile {
-    /// A recording on `disk`.
+    /// A recording on `disk`. No byte of it is older than `sync_every` without being durable, as
+    /// long as it is appended to or [`Self::sync_in_time`] is called.
     #[must_use]
-    pub fn new(about: About, disk: Box<dyn Disk>, clock: Clock) -> Self {
-        let synced_ns = clock.now_ns();
+    pub fn new(about: About, disk: Box<dyn Disk>, clock: Clock, sync_every: Duration) -> Self {
         Self {
             about,
             disk,
@@ -59,7 +63,8 @@ impl RecordingFile {
             bytes: 0,
             crc32: None,
             clock,
-            synced_ns,
+            sync_every_ns: sync_every.as_nanos().try_into().unwrap_or(u64::MAX),
+            unsynced_ns: None,
         }
     }
 
@@ -110,11 +115,27 @@ impl RecordingFile {
             *piece = IoSlice::new(bytes);
             used += 1;
         }
+        self.disk.keep((muxer.cues_len_max() + 1).next_multiple_of(KEPT_STEP_BYTES));
         self.disk.append(&mut pieces[..used])?;
         muxer.written(blocks, &self.layout);
         self.bytes += self.front.len() as u64 + self.layout.len();
         self.front.clear();
+        self.unsynced_ns.get_or_insert_with(|| self.clock.now_ns());
         self.sync_in_time()
+    }
+
+    /// Makes durable what was appended, when the oldest of it has waited for `sync_every`. Call it
+    /// while nothing is appended: what a power cut can cost must not grow in silence.
+    ///
+    /// # Errors
+    /// `Disk` when the system cannot make it durable.
+    pub fn sync_in_time(&mut self) -> Result<()> {
+        let waited = |since_ns| self.clock.now_ns().saturating_sub(since_ns);
+        if self.unsynced_ns.is_some_and(|since_ns| waited(since_ns) >= self.sync_every_ns) {
+            self.disk.sync()?;
+            self.unsynced_ns = None;
+        }
+        Ok(())
     }
 
     /// Closes the file: cues, sizes and duration; makes it durable and gives it its name.
@@ -127,6 +148,7 @@ impl RecordingFile {
             return Ok(());
         };
         let finish = muxer.finish();
+        self.disk.keep(0);
         self.disk.append(&mut [IoSlice::new(&finish.append)])?;
         self.bytes += finish.append.len() as u64;
         // What the front will point at must be on the disk before the front says so.
@@ -168,14 +190,5 @@ impl RecordingFile {
             time_ticks: frame.stamp_us.saturating_sub(self.offset_us),
             payload,
         }
-    }
-
-    fn sync_in_time(&mut self) -> Result<()> {
-        let now_ns = self.clock.now_ns();
-        if now_ns.saturating_sub(self.synced_ns) >= SYNC_EVERY_NS {
-            self.disk.sync()?;
-            self.synced_ns = now_ns;
-        }
-        Ok(())
     }
 }

@@ -1,5 +1,6 @@
 //! Takes: from the devices of a rig to files on disk.
 
+mod blocks;
 mod cameras;
 mod counters;
 mod disk;
@@ -13,6 +14,7 @@ mod output;
 mod preflight;
 mod recorder;
 mod reopen;
+mod room;
 mod run;
 mod running;
 mod settle;

@@ -114,6 +114,8 @@ struct Rolling {
     first: u64,
     /// When it began, by the host's clock.
     begun_ns: u64,
+    /// Since when the recorder is behind.
+    behind_since_ns: Option<u64>,
     /// Frames of earlier triggers are left out: the take's first, or that with which the device
     /// came back.
     from: u64,
@@ -319,6 +321,7 @@ impl Recorder {
         self.phase = Phase::Rolling(Box::new(Rolling {
             first,
             begun_ns: self.file.clock().now_ns(),
+            behind_since_ns: None,
             from: first,
             window: Window::new(self.tracks.iter().copied(), start_us),
             ledger,
@@ -366,11 +369,12 @@ impl Recorder {
     }
 
     /// Tells the others how long a frame has waited for its turn, since the take began.
-    fn feel_pressure(&self, frame: &Frame) {
-        let Phase::Rolling(rolling) = &self.phase else { return };
+    fn feel_pressure(&mut self, frame: &Frame) {
+        let Phase::Rolling(rolling) = &mut self.phase else { return };
         let now_ns = self.file.clock().now_ns();
         let waited_ns = now_ns.saturating_sub(frame.arrived_ns.max(rolling.begun_ns));
-        self.shedder.feel(waited_ns, self.span.latest());
+        let latest = self.span.latest();
+        self.shedder.feel(waited_ns, &mut rolling.behind_since_ns, now_ns, latest);
     }
 
     /// A frame of a trigger of the take: it is written, or a loss.
@@ -477,6 +481,14 @@ impl Recorder {
         }
     }
 
+    /// What was written becomes durable also while nothing comes.
+    fn sync_in_time(&mut self) {
+        let writable = matches!(&self.phase, Phase::Rolling(rolling) if !rolling.unwritable);
+        if writable && let Err(failure) = self.file.sync_in_time() {
+            self.stop_writing(failure);
+        }
+    }
+
     /// The file takes nothing more. What is in it becomes a whole file; what comes from now on is
     /// lost, and buffers still go home, for the others go on, and may count by this device.
     fn stop_writing(&mut self, failure: Error) {
@@ -548,6 +560,7 @@ impl Recorder {
     }
 
     fn turn(&mut self, wait: Duration) -> Result<Step> {
+        self.sync_in_time();
         if matches!(&self.phase, Phase::Rolling(rolling) if rolling.open.is_empty()) {
             return self.finish();
         }

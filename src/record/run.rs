@@ -6,6 +6,7 @@ use crate::error::{Error, Result};
 use crate::record::evidence;
 use crate::record::members::{engine, members};
 use crate::record::output::Place;
+use crate::record::room::Room;
 use crate::record::status::{DeviceStatus, Status, Waiting};
 use crate::record::summary::{self, About};
 use crate::record::take::{Job, Member, Recorded, Surroundings, Take};
@@ -98,7 +99,8 @@ pub fn run_opened(
             return Err(cause);
         }
     };
-    let failure = Watch::new(&mut take, &mut threads).until_done(stop, watch);
+    let room = Room::of(&plan.output);
+    let (failure, room) = Watch::new(&mut take, &mut threads, room).until_done(stop, watch);
     // What the watch saw is the cause; that stages then failed is what came of it.
     let of_stages = threads.join_all();
     let failure = failure.or(of_stages).or_else(|| take.all_lost());
@@ -106,6 +108,8 @@ pub fn run_opened(
     let failure = failure.or(stopped.err()).or_else(|| nothing_of(&recorded));
     let failure = failure.or_else(|| unfinished(&recorded));
     let about = About { started, host: host.end(clock), failure: failure.as_ref() };
+    // What it held is for what is written now.
+    drop(room);
     let (take, unwritten) = conclude(plan, &about, &recorded, &place);
     Ok(Outcome { take, failure: first_of(failure, unwritten) })
 }
@@ -208,6 +212,9 @@ impl Threads {
 struct Watch<'a> {
     take: &'a mut Take,
     threads: &'a mut Threads,
+    room: Room,
+    /// Why the take was stopped while there was still room to finish it.
+    full: Option<Error>,
     recorders: usize,
     silence: Silence,
     failure: Option<Error>,
@@ -219,12 +226,14 @@ struct Watch<'a> {
 }
 
 impl<'a> Watch<'a> {
-    fn new(take: &'a mut Take, threads: &'a mut Threads) -> Self {
+    fn new(take: &'a mut Take, threads: &'a mut Threads, room: Room) -> Self {
         let started = Instant::now();
         Self {
             recorders: threads.recorders.len(),
             take,
             threads,
+            room,
+            full: None,
             silence: Silence::default(),
             failure: None,
             started,
@@ -234,17 +243,25 @@ impl<'a> Watch<'a> {
         }
     }
 
-    /// Gives what ended the take before its time, beside faults of stages.
-    fn until_done(mut self, stop: &AtomicBool, watch: &mut dyn FnMut(&Status)) -> Option<Error> {
+    /// Gives what ended the take before its time, beside faults of stages, and the room that is held
+    /// for what is written after it.
+    fn until_done(
+        mut self,
+        stop: &AtomicBool,
+        watch: &mut dyn FnMut(&Status),
+    ) -> (Option<Error>, Room) {
         while !self.threads.recorders.is_empty() {
             std::thread::sleep(LOOK);
             let status = self.take.status(self.started.elapsed());
             watch(&status);
             self.look(&status);
-            self.end_in_time(stop.load(Ordering::Acquire));
+            // What has not begun has written nothing.
+            let full = self.room.look(&status).filter(|_| self.take.has_begun());
+            self.full = self.full.take().or(full);
+            self.end_in_time(stop.load(Ordering::Acquire) || self.full.is_some());
         }
         self.take.end_now();
-        self.failure
+        (self.failure.or(self.full), self.room)
     }
 
     fn fail(&mut self, failed: Result<()>) {

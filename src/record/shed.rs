@@ -8,12 +8,16 @@ use crate::config::Shed;
 use crate::frame::TrackName;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// A frame that has waited so long says that its recorder falls behind; buffers are for three times
-/// as long.
+/// A frame that has waited so long says that its recorder is behind; buffers are for three times as
+/// long.
 const BEHIND_NS: u64 = 400_000_000;
 
 /// One that has waited so long allows no more trying: half of what the buffers hold is full.
 const TOO_FAR_NS: u64 = 750_000_000;
+
+/// Who is behind for longer than this falls behind. One write that took its time, as every disk has
+/// some, is made up for sooner, and costs nothing.
+const LASTING_NS: u64 = 250_000_000;
 
 /// No frame has waited longer than this when a recorder keeps up.
 const KEEPS_UP_NS: u64 = 150_000_000;
@@ -90,9 +94,23 @@ impl Shedder {
         whole || self.tracks[..of_tracks].contains(&track)
     }
 
-    /// A frame had waited for `waited_ns` when its recorder took it in, with `latest` being the
-    /// latest trigger of all.
-    pub fn feel(&self, waited_ns: u64, latest: u64) {
+    /// A frame had waited for `waited_ns` when its recorder took it in, at `now_ns`, with `latest`
+    /// being the latest trigger of all; `behind_since_ns` is the recorder's own memory.
+    pub fn feel(
+        &self,
+        waited_ns: u64,
+        behind_since_ns: &mut Option<u64>,
+        now_ns: u64,
+        latest: u64,
+    ) {
+        let since_ns = match waited_ns > BEHIND_NS {
+            true => *behind_since_ns.get_or_insert(now_ns),
+            false => {
+                *behind_since_ns = None;
+                now_ns
+            }
+        };
+        let lasts = now_ns.saturating_sub(since_ns) >= LASTING_NS;
         if waited_ns > KEEPS_UP_NS {
             self.pressed.fetch_max(latest, Ordering::AcqRel);
         }
@@ -104,8 +122,10 @@ impl Shedder {
             };
             let kept_up = latest > pressed.saturating_add(2 * self.second);
             let now = match waited_ns {
-                TOO_FAR_NS.. if since(0) => self.steps_max,
-                BEHIND_NS.. if since(self.second / 2) => (steps.now + 1).min(self.steps_max),
+                TOO_FAR_NS.. if lasts && since(0) => self.steps_max,
+                BEHIND_NS.. if lasts && since(self.second / 2) => {
+                    (steps.now + 1).min(self.steps_max)
+                }
                 ..BEHIND_NS if kept_up && since(2 * self.second) => steps.now.saturating_sub(1),
                 _ => steps.now,
             };
@@ -138,45 +158,64 @@ mod tests {
 
     const SLOW: u64 = 500_000_000;
 
+    /// A recorder whose frames wait for `waited_ns` while the trigger is `latest`, and have for a
+    /// while.
+    fn feel(shedder: &Shedder, waited_ns: u64, latest: u64) {
+        let mut since_ns = Some(0);
+        shedder.feel(waited_ns, &mut since_ns, LASTING_NS, latest);
+    }
+
     #[test]
     fn tracks_go_first_then_whole_triggers_and_all_come_back() {
         let shedder = Shedder::new(&[Shed::Track(TrackName::Ir), Shed::Trigger], 30);
         let out = |track, triggers: std::ops::Range<u64>| {
             triggers.filter(|trigger| shedder.leaves_out(track, *trigger)).count()
         };
-        shedder.feel(0, 100);
+        feel(&shedder, 0, 100);
         assert_eq!((out(TrackName::Ir, 0..200), shedder.words()), (0, None));
-        shedder.feel(SLOW, 100);
+        feel(&shedder, SLOW, 100);
         assert_eq!((out(TrackName::Ir, 100..104), out(TrackName::Ir, 104..110)), (0, 6));
-        shedder.feel(SLOW, 116);
+        feel(&shedder, SLOW, 116);
         assert_eq!(out(TrackName::Color, 100..400), 0, "the first step has its time to help");
-        shedder.feel(SLOW, 140);
+        feel(&shedder, SLOW, 140);
         assert_eq!(shedder.words().as_deref(), Some("ir, 1 of 2 triggers"));
         assert_eq!(out(TrackName::Color, 144..164), 10);
         assert_eq!(out(TrackName::Imu, 144..164), 0);
         for latest in [180, 220, 260, 300] {
-            shedder.feel(SLOW, latest);
+            feel(&shedder, SLOW, latest);
         }
         assert_eq!(out(TrackName::Color, 304..320), 14, "one of eight is kept, and no fewer");
-        shedder.feel(0, 360);
+        feel(&shedder, 0, 360);
         assert_eq!(out(TrackName::Color, 364..380), 14, "two seconds of keeping up come first");
         for latest in [368, 432, 496, 560] {
-            shedder.feel(0, latest);
+            feel(&shedder, 0, latest);
         }
         assert_eq!((out(TrackName::Ir, 564..580), shedder.words()), (0, None));
     }
 
     #[test]
+    fn one_slow_write_costs_nothing() {
+        let shedder = Shedder::new(&[Shed::Trigger], 30);
+        let mut since_ns = None;
+        // The disk stood still for 1.2 s; what has waited is written within 0.2 s.
+        for ms in 0..20 {
+            let now_ns = 5_000_000_000 + ms * 10_000_000;
+            shedder.feel(1_200_000_000 - ms * 60_000_000, &mut since_ns, now_ns, 100 + ms);
+        }
+        assert_eq!(shedder.words(), None);
+    }
+
+    #[test]
     fn who_is_far_behind_leaves_out_all_that_may_be() {
         let shedder = Shedder::new(&[Shed::Track(TrackName::Ir), Shed::Trigger], 30);
-        shedder.feel(2 * SLOW, 100);
+        feel(&shedder, 2 * SLOW, 100);
         assert_eq!(shedder.words().as_deref(), Some("ir, 7 of 8 triggers"));
     }
 
     #[test]
     fn nothing_is_left_out_where_nothing_may_be() {
         let shedder = Shedder::new(&[], 30);
-        shedder.feel(SLOW, 100);
+        feel(&shedder, SLOW, 100);
         assert!(!shedder.leaves_out(TrackName::Ir, 200));
     }
 }

@@ -230,7 +230,8 @@ impl Take {
         // One return waits at most: the next departure is after it.
         let (returns, returned) = lane(1);
         let (device, config) = (&member.device, &member.config);
-        let file = RecordingFile::new(about(device, config, around), disk, around.clock.clone());
+        let (about, clock) = (about(device, config, around), around.clock.clone());
+        let file = RecordingFile::new(about, disk, clock, around.keeping.sync_every);
         let counters = Arc::new(Counters::default());
         let recorder = Recorder::new(
             (serial, place, part),

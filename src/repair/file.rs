@@ -80,7 +80,9 @@ fn apply(path: &Path, steps: &[Step]) -> Result<()> {
         };
         done.map_err(|cause| failed(&cause))?;
     }
-    Ok(())
+    // A killed recorder leaves blocks beyond the end, which nobody sees and nobody else can use.
+    let bytes = file.metadata().map(|data| data.len());
+    bytes.and_then(|bytes| file.set_len(bytes)).map_err(|cause| failed(&cause))
 }
 
 fn open<'m>(path: &Path, map: &'m Map) -> Result<Recording<'m>> {

@@ -1,7 +1,7 @@
 //! The disk that a take goes to: its room, and how fast it really writes.
 
 use crate::rig::Finding;
-use std::fs::{self, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -17,6 +17,10 @@ const BLOCK_BYTES: usize = 4 << 20;
 /// Room for a take of unknown length: less is an error, or a warning.
 const ROOM_MIN: Duration = Duration::from_secs(60);
 const ROOM_AMPLE: Duration = Duration::from_secs(600);
+
+/// A take ends while its disk still has room for so much of it: the frames before an agreed end
+/// have three seconds to come in, and buffers for a second and a half are written behind them.
+pub const ENDING: Duration = Duration::from_secs(5);
 
 /// What is known of a disk.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,15 +48,10 @@ impl Disk {
     /// Looks at the disk under `place`, which need not exist.
     #[must_use]
     pub fn under(place: &Path) -> Self {
-        let there = place.ancestors().find(|path| path.exists());
-        let folder = match there {
-            Some(folder) if !folder.as_os_str().is_empty() => folder.to_owned(),
-            _ => PathBuf::from("."),
-        };
+        let there = existing(place);
         // A person who reads of `.` would have to know where that was.
-        let folder = std::path::absolute(&folder).unwrap_or(folder);
-        let stats = rustix::fs::statvfs(&folder).ok();
-        let free_bytes = stats.map(|stats| stats.f_bavail.saturating_mul(stats.f_frsize));
+        let folder = std::path::absolute(there).unwrap_or(there.to_owned());
+        let free_bytes = free_bytes(&folder);
         Self { folder, free_bytes, writing: Writing::Untried }
     }
 
@@ -67,11 +66,35 @@ impl Disk {
     }
 }
 
-fn write_for_a_moment(folder: &Path, most: u64) -> io::Result<u64> {
-    let path = folder.join(format!(".genlock-check-{}", std::process::id()));
-    let mut file = OpenOptions::new().write(true).create_new(true).open(&path)?;
-    // Without a name it is gone whatever happens to this process.
+/// The folder at `place`, or the nearest one above it that exists.
+fn existing(place: &Path) -> &Path {
+    let there = place.ancestors().find(|path| path.exists());
+    there.filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+/// Bytes that the disk under `place`, which need not exist, still takes of this user; nothing
+/// where the file system does not say.
+#[must_use]
+pub fn free_bytes(place: &Path) -> Option<u64> {
+    let stats = rustix::fs::statvfs(existing(place)).ok()?;
+    // A file system without blocks, as those in memory can be, has no bound that it knows of.
+    (stats.f_blocks > 0).then(|| stats.f_bavail.saturating_mul(stats.f_frsize))
+}
+
+/// A file in `folder` without a name: it is gone whatever happens to this process. Until then it is
+/// called `name`.
+///
+/// # Errors
+/// The system's, when it cannot be created.
+pub fn nameless(folder: &Path, name: &str) -> io::Result<File> {
+    let path = folder.join(format!("{name}-{}", std::process::id()));
+    let file = OpenOptions::new().write(true).create_new(true).open(&path)?;
     fs::remove_file(&path)?;
+    Ok(file)
+}
+
+fn write_for_a_moment(folder: &Path, most: u64) -> io::Result<u64> {
+    let mut file = nameless(folder, ".genlock-check")?;
     let block = noise(BLOCK_BYTES);
     let begun = Instant::now();
     let mut written = 0;
@@ -148,7 +171,7 @@ fn room(disk: &Disk, bytes_per_s: u64, length: Option<Duration>) -> Option<Findi
     let room = Duration::from_secs(free / bytes_per_s.max(1));
     // The size of color frames is an estimate, so a known length should fit twice.
     let (least, ample) = match length {
-        Some(length) => (length, length.saturating_mul(2)),
+        Some(length) => (length.saturating_add(ENDING), length.saturating_mul(2)),
         None => (ROOM_MIN, ROOM_AMPLE),
     };
     let minutes = |time: Duration| time.as_secs_f64() / 60.0;
@@ -192,7 +215,9 @@ mod tests {
         assert_eq!(room(60, None), [Severity::Warning]);
         assert_eq!(room(599, None), [Severity::Warning]);
         assert_eq!(room(600, None), [Severity::Good]);
-        assert_eq!(room(9, Some(10)), [Severity::Error]);
+        // Below, the take would be ended before its time.
+        assert_eq!(room(14, Some(10)), [Severity::Error]);
+        assert_eq!(room(15, Some(10)), [Severity::Warning]);
         assert_eq!(room(19, Some(10)), [Severity::Warning]);
         assert_eq!(room(20, Some(10)), [Severity::Good]);
         let text = findings(&disk(90_000_000, Writing::Untried), 1_000_000, None)[0].to_string();

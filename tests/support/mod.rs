@@ -3,6 +3,7 @@
 
 pub mod judges;
 pub mod simulated;
+pub mod small_disk;
 
 use judges::{missing, oracle};
 use serde_json::Value;
@@ -10,6 +11,7 @@ use std::ffi::OsStr;
 use std::path::Path;
 use std::process::{Command, Output};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 /// One at a time: recordings in real time must not starve each other of the machine's cores.
 pub fn turn() -> MutexGuard<'static, ()> {
@@ -30,6 +32,15 @@ pub fn genlock_exits(code: i32, args: &[&str]) -> Output {
     let stderr = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(code), "genlock {}: {stderr}", args.join(" "));
     output
+}
+
+/// Waits until a file has so many bytes.
+pub fn grown_to(part: &Path, bytes: u64) {
+    let begun = Instant::now();
+    while std::fs::metadata(part).map_or(0, |data| data.len()) < bytes {
+        assert!(begun.elapsed() < Duration::from_secs(60), "a minute without {bytes} bytes");
+        std::thread::yield_now();
+    }
 }
 
 /// What Microsoft's library reads from a file, as JSON; `Err` holds what it says when it refuses.

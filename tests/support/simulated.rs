@@ -13,6 +13,7 @@ use genlock_emulator::{Cable, Exposure, Faults, Kinect, Setup, View};
 use genlock_formats::k4a::{self, DepthMode, Role};
 use std::collections::BTreeMap;
 use std::io::IoSlice;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -49,6 +50,7 @@ type Files = Arc<Mutex<BTreeMap<String, Vec<u8>>>>;
 struct Busy {
     until_ns: u64,
     waits: BTreeMap<String, u64>,
+    longest: Duration,
 }
 
 struct MemoryDisk {
@@ -60,6 +62,13 @@ struct MemoryDisk {
     clock: Clock,
     /// Calls that still succeed; none is no limit.
     calls_left: Option<u64>,
+    /// When the oldest byte was appended that was not synced since.
+    unsynced_ns: Option<u64>,
+    /// The longest time that a byte of any file was not synced.
+    unsynced_ns_max: Arc<AtomicU64>,
+    /// Room that is kept for the end of the file, and that the end then has.
+    kept: u64,
+    room: u64,
 }
 
 /// A disk that takes its time.
@@ -86,6 +95,12 @@ impl MemoryDisk {
         }
     }
 
+    fn synced(&mut self) {
+        let waited = |since_ns| self.clock.now_ns() - since_ns;
+        let longest_ns = self.unsynced_ns.take().map_or(0, waited);
+        self.unsynced_ns_max.fetch_max(longest_ns, Ordering::Relaxed);
+    }
+
     fn with(&self, change: impl FnOnce(&mut Vec<u8>)) {
         if !self.keeps {
             return;
@@ -99,16 +114,23 @@ impl Disk for MemoryDisk {
     fn append(&mut self, pieces: &mut [IoSlice<'_>]) -> Result<()> {
         self.call()?;
         let now_ns = self.clock.now_ns();
+        let len: usize = pieces.iter().map(|piece| piece.len()).sum();
+        assert!(self.kept > 0 || len as u64 <= self.room, "no room was kept for the end");
         if let Some(slow) = self.slow.filter(|s| (s.from_ns..s.until_ns).contains(&now_ns)) {
-            let bytes: usize = pieces.iter().map(|piece| piece.len()).sum();
             let mut busy = self.busy.lock().expect("no test thread panicked");
-            let takes_ns = bytes as u64 * 1_000_000_000 / slow.bytes_per_s;
+            let takes_ns = len as u64 * 1_000_000_000 / slow.bytes_per_s;
             busy.until_ns = busy.until_ns.max(now_ns) + takes_ns;
             let until_ns = busy.until_ns;
+            busy.longest = busy.longest.max(Duration::from_nanos(until_ns - now_ns));
             busy.waits.insert(self.serial.clone(), until_ns);
         }
         self.with(|file| pieces.iter().for_each(|piece| file.extend_from_slice(piece)));
+        self.unsynced_ns.get_or_insert(self.clock.now_ns());
         Ok(())
+    }
+
+    fn keep(&mut self, bytes: u64) {
+        (self.room, self.kept) = (self.kept, bytes);
     }
 
     fn patch(&mut self, at: u64, bytes: &[u8]) -> Result<()> {
@@ -119,11 +141,19 @@ impl Disk for MemoryDisk {
     }
 
     fn sync(&mut self) -> Result<()> {
-        self.call()
+        self.call()?;
+        self.synced();
+        Ok(())
     }
 
     fn publish(&mut self) -> Result<()> {
         self.call()
+    }
+}
+
+impl Drop for MemoryDisk {
+    fn drop(&mut self) {
+        self.synced();
     }
 }
 
@@ -201,6 +231,10 @@ pub struct Ran {
     pub alarms: Vec<(u64, String)>,
     /// What ended stages before their time.
     pub failures: Vec<Error>,
+    /// The longest time that a byte of any file was not synced.
+    pub unsynced_max: Duration,
+    /// The longest time that a file waited for what was appended to it.
+    pub longest_append: Duration,
 }
 
 /// Scenes rendered once for all runs.
@@ -246,6 +280,7 @@ pub fn run(scenario: &Scenario) -> Ran {
     let members = found.iter().enumerate().map(member).collect();
     let files = Files::default();
     let busy = Arc::<Mutex<Busy>>::default();
+    let unsynced_ns_max = Arc::new(AtomicU64::new(0));
     let mut stages = Vec::new();
     let take = Take::start(
         members,
@@ -265,6 +300,10 @@ pub fn run(scenario: &Scenario) -> Ran {
                     busy: Arc::clone(&busy),
                     clock: clock.clone(),
                     calls_left: scenario.second_fails_at.filter(|_| serial.ends_with('2')),
+                    unsynced_ns: None,
+                    unsynced_ns_max: Arc::clone(&unsynced_ns_max),
+                    kept: 0,
+                    room: 0,
                 }))
             },
             launch: &mut |job| {
@@ -284,7 +323,9 @@ pub fn run(scenario: &Scenario) -> Ran {
     assert!(stopped.is_ok() || !failures.is_empty(), "emulated devices stop");
     let files = files.lock().expect("no test thread panicked").clone();
     let exposures = found.iter().map(|f| (f.serial.clone(), bus.exposures(&f.serial))).collect();
-    Ran { recorded, files, exposures, alarms, failures }
+    let unsynced_max = Duration::from_nanos(unsynced_ns_max.load(Ordering::Relaxed));
+    let longest_append = busy.lock().expect("no test thread panicked").longest;
+    Ran { recorded, files, exposures, alarms, failures, unsynced_max, longest_append }
 }
 
 /// Stages that get turns, until all are done.

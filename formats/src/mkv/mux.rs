@@ -23,6 +23,10 @@ pub(super) const INFO_RESERVE: usize = 259;
 /// Least time between two cues, in nanoseconds: the official writer's own (recording-format.md 6).
 const CUE_EVERY_NS: u64 = 1_000_000_000;
 
+/// The id and size of the Cues, and a cue with numbers of eight bytes.
+const CUES_HEAD_BYTES_MAX: u64 = 4 + 8;
+const CUE_BYTES_MAX: u64 = 1 + 8 + (1 + 1 + 8) + (1 + 8) + (1 + 1 + 8) + (1 + 1 + 8);
+
 /// Lays out a recording.
 #[derive(Debug)]
 pub struct Muxer {
@@ -181,6 +185,12 @@ impl Muxer {
             let cluster_position = self.at - SEGMENT_START;
             self.cues.push(Cue { time_ticks, track, cluster_position });
         }
+    }
+
+    /// Bytes that closing the file appends at most, with one more cluster in it.
+    #[must_use]
+    pub fn cues_len_max(&self) -> u64 {
+        CUES_HEAD_BYTES_MAX + (self.cues.len() as u64 + 1) * CUE_BYTES_MAX
     }
 
     /// What closes the file.
@@ -453,6 +463,20 @@ mod tests {
         assert_eq!(lens, [(52 + 1027, 259), (52, 1027), (40, 12)]);
         let size = cues_at + finish.append.len() as u64 - 52;
         assert_eq!(finish.patches[2].bytes[5..], size.to_be_bytes()[1..]);
+    }
+
+    #[test]
+    fn the_cues_are_no_longer_than_was_said() {
+        let (mut muxer, _) = Muxer::new(&one_track());
+        let mut layout = ClusterLayout::default();
+        for second in 1..=500 {
+            let said = muxer.cues_len_max();
+            let blocks = [Block::frame(1, second * 1_000_000, &[1])];
+            muxer.cluster(&blocks, &mut layout).expect("a sound cluster");
+            muxer.written(&blocks, &layout);
+            let appended = cues(&muxer.cues).len() as u64;
+            assert!(appended <= said && said < 200 + 4 * appended, "{appended}, not {said}");
+        }
     }
 
     #[test]
