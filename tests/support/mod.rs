@@ -4,6 +4,7 @@
 pub mod faulty;
 pub mod judges;
 pub mod simulated;
+pub mod unfinished;
 
 use judges::{missing, oracle};
 use serde_json::Value;
