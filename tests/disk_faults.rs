@@ -18,6 +18,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use support::faulty::{self, EINTR, EINVAL, EIO, ENOSPC, Fault, Run};
 use support::judges::official_reads;
 use support::turn;
+use support::unfinished::{frames, small};
 
 /// Recorders side by side: each waits for its devices most of the time.
 const SIDE_BY_SIDE: usize = 6;
@@ -322,5 +323,63 @@ fn a_disk_that_is_too_slow_costs_frames_that_are_listed() {
         assert_eq!(run.status.code(), Some(3), "{}", run.about());
         let (code, said) = verify(&run.there().join("take"));
         assert_eq!(code, Some(3), "{said}: {}", run.about());
+    }
+}
+
+/// A disk that fails at any call of a repair: what is left has every frame, and whoever tries again
+/// gets there. What a repair into a new file began goes, and the old file stays as it was.
+#[test]
+fn a_disk_that_fails_at_any_call_of_a_repair_makes_no_file_worse() {
+    let (bytes, clusters) = small(5);
+    let bytes = &bytes[..clusters[4] + 60];
+    let before = frames(bytes);
+    for how in [&["repair"][..], &["repair", "--in-place"]] {
+        let repair =
+            |fault| faulty::start_beside(how, "a.mkv.part", fault, &[("a.mkv.part", bytes)]).end();
+        let healthy = repair(Fault::default());
+        assert_eq!(healthy.status.code(), Some(3), "{}", healthy.about());
+        // Images without a partner: the last cluster was cut.
+        let (verified, _) = verify(&healthy.there().join("a.mkv"));
+        let faults = at_each(healthy.calls.len() as u64, 1, &ALL);
+        let faults: Vec<_> =
+            faults.into_iter().filter(|f| f.at <= healthy.calls.len() as u64).collect();
+        assert!(faults.len() > 40, "{}", healthy.about());
+        for run in side_by_side(&faults, |fault| repair(*fault)) {
+            let hit = failed(&run).next();
+            assert_eq!(
+                run.status.code(),
+                Some(if hit.is_some() { 1 } else { 3 }),
+                "{}",
+                run.about()
+            );
+            assert!(hit.is_none() || run.stderr.contains("error: "), "{}", run.about());
+            let there = run.there();
+            let (part, own) = (there.join("a.mkv.part"), there.join("a.mkv"));
+            let left = if part.exists() { &part } else { &own };
+            let left = fs::read(left).expect("it is there under one of its names");
+            assert!(frames(&left) == before, "other frames: {}", run.about());
+            if how.len() == 1 {
+                assert!(left == bytes, "the old file stays as it was: {}", run.about());
+            }
+            let new = there.join("a.repaired.mkv");
+            assert!(!new.with_added_extension("repairing").exists(), "{}", run.about());
+            if how.len() == 2 {
+                let left = if part.exists() { &part } else { &own };
+                let again =
+                    Command::new(env!("CARGO_BIN_EXE_genlock")).args(how).arg(left).output();
+                let code = again.expect("the binary was built").status.code();
+                assert!(matches!(code, Some(0 | 3)), "again: {code:?}: {}", run.about());
+                // Half of a cluster's new head keeps its frames, and leaves it a checksum that is
+                // neither the old one nor the new.
+                let half = run.fault.kind == "torn";
+                let (code, _) = verify(&own);
+                assert!(code == verified || half && code == Some(1), "{code:?}: {}", run.about());
+                assert!(frames(&fs::read(&own).expect("it is whole")) == before);
+            }
+            if new.exists() {
+                let new = fs::read(new).expect("a file");
+                assert!(frames(&new) == before, "other frames: {}", run.about());
+            }
+        }
     }
 }

@@ -70,9 +70,17 @@ fn library() -> &'static Path {
 
 /// Starts genlock with `args` and a path under the folder with the fault.
 pub fn start(args: &[&str], output: &str, fault: Fault) -> Running {
+    start_beside(args, output, fault, &[])
+}
+
+/// The same where files are in that folder already.
+pub fn start_beside(args: &[&str], output: &str, fault: Fault, files: &[(&str, &[u8])]) -> Running {
     let dir = tempfile::tempdir().expect("a folder");
     let there = dir.path().join("there");
     fs::create_dir(&there).expect("a folder");
+    for (name, bytes) in files {
+        fs::write(there.join(name), bytes).expect("a file");
+    }
     let mut command = Command::new(env!("CARGO_BIN_EXE_genlock"));
     command.args(args).arg(there.join(output)).env("LD_PRELOAD", library());
     command.env("FAULT_FOLDER", &there).env("FAULT_LOG", dir.path().join("log"));
