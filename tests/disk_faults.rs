@@ -383,3 +383,34 @@ fn a_disk_that_fails_at_any_call_of_a_repair_makes_no_file_worse() {
         }
     }
 }
+
+/// A power cut keeps what was made durable. While a take goes on that is done each second; at its
+/// end, everything before the front says that it is there, before a file gets its name, and then the
+/// name itself.
+#[test]
+fn what_was_written_is_made_durable_in_time_and_in_order() {
+    let _turn = turn();
+    let run = faulty::run(&ONE.args("100"), ONE.output, Fault::default());
+    assert_eq!(run.status.code(), Some(0), "{}", run.about());
+    let part = run.there().join("take/000000000001.mkv.part");
+    let is_sync = |call: &&faulty::Call| matches!(&*call.name, "fdatasync" | "fsync");
+    let place = |path: &Path, name: &str| {
+        let found = run.calls.iter().position(|call| call.path == path && call.name == name);
+        found.unwrap_or_else(|| panic!("no {name} of {}: {}", path.display(), run.about()))
+    };
+    // 100 triggers are 3.3 s.
+    let front = place(&part, "pwrite64");
+    let syncs = run.calls[..front].iter().filter(is_sync).filter(|call| call.path == part);
+    assert!(syncs.count() >= 3, "two in mid-take, and one of the index: {}", run.about());
+    assert!(is_sync(&&run.calls[front - 1]), "the index before the front: {}", run.about());
+    for name in ["000000000001.mkv", "triggers.csv", "take.toml"] {
+        let path = run.there().join("take").join(name);
+        let named = place(&path, "renameat2");
+        let (before, after) = (&run.calls[named - 1], &run.calls[named + 1]);
+        assert!(is_sync(&before) && before.path == path.with_added_extension("part"), "{name}");
+        assert!(is_sync(&after) && path.parent() == Some(&after.path), "{name}: {}", run.about());
+    }
+    let order = ["000000000001.mkv", "triggers.csv", "take.toml"];
+    let places = order.map(|name| place(&run.there().join("take").join(name), "renameat2"));
+    assert!(places.is_sorted(), "take.toml comes last: {places:?}");
+}
