@@ -256,18 +256,23 @@ fn a_block_of_unknown_size_is_no_frame() {
 #[test]
 fn a_file_with_two_faults_in_its_front_is_not_finished_where_it_lies() {
     let (mut bytes, clusters) = small(3);
-    let at = |id: [u8; 4]| bytes.windows(4).position(|four| four == id).expect("it is there");
-    let (info, tags) = (at([0x15, 0x49, 0xA9, 0x66]), at([0x12, 0x54, 0xC3, 0x67]));
-    // Info ends too early, and the tags reach over the first cluster.
+    // Behind the SeekHead, which has these ids as well.
+    let info = 1079;
+    assert_eq!(bytes[info..info + 4], [0x15, 0x49, 0xA9, 0x66]);
+    let tags = bytes.windows(4).rposition(|four| four == [0x12, 0x54, 0xC3, 0x67]);
+    let tags = tags.expect("tags");
+    // Info ends in the zeros behind it, and the tags reach over the first cluster.
     let cluster = clusters[1] - tags;
     let width = bytes[tags + 4].leading_zeros() as usize + 1;
     let size = (cluster - 4 - width) as u64 | 1 << (7 * width);
     bytes[tags + 4..tags + 4 + width].copy_from_slice(&size.to_be_bytes()[8 - width..]);
-    bytes[info + 4] -= 1;
+    bytes[info + 4] = 0x80 | 100;
+    assert_eq!(bytes[info + 5 + 100], 0);
     let folder = folder();
     let part = folder.path().join("a.mkv.part");
     fs::write(&part, &bytes).expect("a file");
     let before = frames(&bytes);
+    assert_eq!(before.len(), 12, "three clusters of four blocks");
     let done = where_it_lies(&part);
     let left = if part.exists() { part } else { folder.path().join("a.mkv") };
     let after = frames(&fs::read(left).expect("it is there"));
