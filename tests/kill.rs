@@ -329,8 +329,10 @@ impl Killed {
             assert!(!part.exists());
             let images = has_images(&output);
             let (code, told) = genlock(&["verify"], &output);
-            // A kill between the first samples and the first image leaves a track without any.
-            assert_eq!(code, Some(if images { 0 } else { 3 }), "{}", said(&told));
+            // A kill between the first samples and the first image leaves a track without any, and
+            // a busy machine a gap that was there before the kill.
+            let fine = code == Some(3) || images && code == Some(0);
+            assert!(fine, "{code:?}: {}", said(&told));
         } else {
             let (code, told) = genlock(&["repair", "--in-place"], &output);
             assert!(code == Some(0) || code == Some(3), "{code:?}: {}", said(&told));
