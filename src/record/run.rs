@@ -243,8 +243,8 @@ impl<'a> Watch<'a> {
         }
     }
 
-    /// Gives what ended the take before its time, beside faults of stages, and the room that is held
-    /// for what is written after it.
+    /// Gives what ended the take before its time, beside faults of stages, and the room that is
+    /// held for what is written after it.
     fn until_done(
         mut self,
         stop: &AtomicBool,

@@ -71,8 +71,8 @@ impl Running {
         }
         self.whys.push(why.to_string());
         Some(match rejoin_for.as_secs() {
-            0 => format!("{why}; the others go on"),
-            seconds => format!("{why}; the others go on, and it is looked for during {seconds} s"),
+            0 => format!("{why}; it is out of the take"),
+            seconds => format!("{why}; it is out of the take, and looked for during {seconds} s"),
         })
     }
 
@@ -123,7 +123,7 @@ impl Running {
             Received::Value(Ok(back)) => self.take_back(place, back, launch).map(Some),
             Received::Value(Err(cause)) => {
                 self.link = Link::GivenUp;
-                Ok(Some(format!("{cause}; it is given up, and the others go on")))
+                Ok(Some(format!("{cause}; it is given up")))
             }
             Received::Closed => {
                 self.link = Link::GivenUp;

@@ -310,9 +310,10 @@ impl Take {
     #[must_use]
     pub fn status(&mut self, elapsed: Duration) -> Status {
         let mut alarms = Vec::new();
+        let others = if self.members.len() > 1 { ", the others go on" } else { "" };
         for member in &mut self.members {
             if let Some(failure) = member.counters.failure().filter(|_| !member.failure_told) {
-                alarms.push(format!("{failure}; its file ends here, the others go on"));
+                alarms.push(format!("{failure}; its file ends here{others}"));
                 member.failure_told = true;
             }
         }

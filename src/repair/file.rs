@@ -6,7 +6,7 @@ use crate::error::{Error, Result};
 use crate::map::Map;
 use crate::record::{Disk, PartFile, give_name, is_taken};
 use genlock_formats::k4a::Recording;
-use genlock_formats::mkv::{Muxer, Patch, Salvaged, Step};
+use genlock_formats::mkv::{Finish, Muxer, Patch, Salvaged, Step};
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::IoSlice;
 use std::os::unix::fs::FileExt;
@@ -117,13 +117,17 @@ fn sound(path: &Path, map: &Map, recording: &Recording<'_>) -> Result<Option<Rep
 /// How much is written before the disk is told to make it durable, beside the writing of more.
 const SYNC_EVERY_BYTES: u64 = 64 << 20;
 
-/// Copies what is left.
-pub(super) fn copy(
-    path: &Path,
-    map: &Map,
+/// Lays out anew what is left of a recording of `bytes` bytes: `append` gets the bytes of the new
+/// file, in order. Gives what closes that file, if there is a whole frame to go into it, and what
+/// there is to say.
+///
+/// # Errors
+/// Those of `append`.
+pub fn lay_out_anew(
     recording: &Recording<'_>,
-    output: &Path,
-) -> Result<Report> {
+    bytes: usize,
+    append: &mut dyn FnMut(&mut [IoSlice<'_>]) -> Result<()>,
+) -> Result<(Option<Finish>, Report)> {
     let rebuilt = recording.rebuilt();
     let demuxer = recording.demuxer();
     let mut header = demuxer.header().clone();
@@ -133,9 +137,31 @@ pub(super) fn copy(
         header.info.title = "Azure Kinect".to_owned();
     }
     let (mut muxer, front) = Muxer::with_parts(&header, &demuxer.parts_with(&rebuilt.tags));
-    let mut tally = Tally::new(recording, map.len());
+    let mut tally = Tally::new(recording, bytes);
     tally.report.rebuilt = rebuilt.rebuilt;
     tally.report.unknown = rebuilt.unknown;
+    let mut front = Some(front);
+    for piece in demuxer.salvage() {
+        tally.piece(&piece);
+        if let Salvaged::Kept(kept) = &piece {
+            // The front goes with the first cluster: alone it is no recording.
+            let front = front.take();
+            let pieces = front.iter().map(Vec::as_slice).chain(kept.pieces());
+            append(&mut pieces.map(IoSlice::new).collect::<Vec<_>>())?;
+            muxer.kept(kept);
+        }
+    }
+    let finish = front.is_none().then(|| muxer.finish());
+    Ok((finish, tally.report))
+}
+
+/// Copies what is left.
+pub(super) fn copy(
+    path: &Path,
+    map: &Map,
+    recording: &Recording<'_>,
+    output: &Path,
+) -> Result<Report> {
     // Not `.part`: that may be the name of what is repaired.
     let growing = output.with_added_extension("repairing");
     if is_taken(&growing) {
@@ -151,40 +177,38 @@ pub(super) fn copy(
     let (grown, heard) = sync_channel(1);
     let done = std::thread::scope(|scope| {
         let syncing = scope.spawn(move || heard.into_iter().try_for_each(|()| beside.sync_data()));
-        let (mut front, mut unsynced) = (Some(front), 0);
-        for piece in demuxer.salvage() {
-            tally.piece(&piece);
-            if let Salvaged::Kept(kept) = &piece {
-                let front = front.take();
-                let pieces = front.iter().map(Vec::as_slice).chain(kept.pieces());
-                file.append(&mut pieces.map(IoSlice::new).collect::<Vec<_>>())?;
-                muxer.kept(kept);
-                unsynced += kept.len();
-                // A thread that is busy hears of it later.
-                if unsynced >= SYNC_EVERY_BYTES && grown.try_send(()).is_ok() {
-                    unsynced = 0;
-                }
+        let mut unsynced = 0;
+        let laid_out = lay_out_anew(recording, map.len(), &mut |pieces| {
+            unsynced += pieces.iter().map(|piece| piece.len() as u64).sum::<u64>();
+            file.append(pieces)?;
+            // A thread that is busy hears of it later.
+            if unsynced >= SYNC_EVERY_BYTES && grown.try_send(()).is_ok() {
+                unsynced = 0;
             }
-        }
+            Ok(())
+        });
         drop(grown);
         // The system tells of a write that failed once, and it may have told that thread.
         let synced = syncing.join().unwrap_or_else(|_| Err(std::io::ErrorKind::Other.into()));
+        let (finish, report) = laid_out?;
         synced.map_err(|cause| Error::disk("cannot make durable", output, &cause))?;
-        if front.is_some() {
+        let Some(finish) = finish else {
             return Err(Error::file(path, &"holds no whole frame: cannot be repaired"));
-        }
-        let finish = muxer.finish();
+        };
         file.append(&mut [IoSlice::new(&finish.append)])?;
         file.sync()?;
         finish.patches.iter().try_for_each(|patch| file.patch(patch.at, &patch.bytes))?;
         file.sync()?;
-        file.publish()
+        file.publish()?;
+        Ok(report)
     });
-    if let Err(cause) = done {
-        file.discard();
-        return Err(cause);
+    match done {
+        Ok(report) => Ok(Report { output: Some(output.to_owned()), ..report }),
+        Err(cause) => {
+            file.discard();
+            Err(cause)
+        }
     }
-    Ok(Report { output: Some(output.to_owned()), ..tally.report })
 }
 
 /// # Errors

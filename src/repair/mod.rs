@@ -7,7 +7,7 @@ mod numbering;
 mod report;
 mod take;
 
-pub use file::{into_new_file, where_it_lies};
+pub use file::{into_new_file, lay_out_anew, where_it_lies};
 pub use report::{LostPart, Report};
 pub use take::{TakeReport, take};
 

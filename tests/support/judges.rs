@@ -2,9 +2,10 @@
 //! and a real recording. Shared by the tests of the program and those of `formats`.
 #![allow(dead_code, reason = "each test binary uses its own part")]
 
+use serde_json::Value;
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 /// The root of the repository, from whichever crate's tests.
 pub fn root() -> &'static Path {
@@ -35,13 +36,44 @@ pub fn missing<T>(what: &str) -> Option<T> {
 /// Microsoft's library behind its command line, two minutes at most: it can hang on hostile files.
 /// Its Python is `GENLOCK_ORACLE_PYTHON`, or the one that `.ci/run` made.
 pub fn oracle() -> Option<Command> {
+    let (python, script) = python_and_script()?;
+    let mut command = Command::new("timeout");
+    command.args([Path::new("120"), &python, &script]);
+    Some(command)
+}
+
+fn python_and_script() -> Option<(PathBuf, PathBuf)> {
     let named = std::env::var_os("GENLOCK_ORACLE_PYTHON").map(PathBuf::from);
     let python = named.unwrap_or_else(|| root().join(".venv-conformance/bin/python"));
     let script = shared("tools/k4a_oracle.py");
     if !python.exists() || !script.exists() {
         return missing("Microsoft's library (run .ci/run once)");
     }
+    Some((python, script))
+}
+
+/// What Microsoft's library makes of each of many files, read to their ends: captures, samples and
+/// the last times; `Err` holds how it refuses one, or fails in it.
+pub fn official_reads<P: AsRef<Path>>(files: &[P]) -> Option<Vec<Result<Value, String>>> {
+    let (python, script) = python_and_script()?;
     let mut command = Command::new("timeout");
-    command.args([Path::new("120"), &python, &script]);
-    Some(command)
+    command.args([Path::new("300"), &python, &root().join("tests/support/open_all.py"), &script]);
+    // What it says of files that it refuses would be pages.
+    let command = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
+    let mut child = command.spawn().expect("timeout is part of every Linux");
+    let mut list = child.stdin.take().expect("piped");
+    for file in files {
+        // It reads the list before it says a word.
+        writeln!(list, "{}", file.as_ref().display()).expect("it reads the list");
+    }
+    drop(list);
+    let output = child.wait_with_output().expect("it ends");
+    let text = String::from_utf8(output.stdout).expect("text");
+    let read = |line: &str| {
+        let value: Value = serde_json::from_str(line).expect("a line of JSON");
+        value["error"].as_str().map_or(Ok(value.clone()), |error| Err(error.to_owned()))
+    };
+    let reads: Vec<_> = text.lines().map(read).collect();
+    assert_eq!(reads.len(), files.len(), "a line for each file; {}", output.status);
+    Some(reads)
 }

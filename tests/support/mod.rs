@@ -1,9 +1,11 @@
 //! What the tests of the whole program share: the binary, and the judges that other people wrote.
 #![allow(dead_code, reason = "each test binary uses its own part")]
 
+pub mod faulty;
 pub mod judges;
 pub mod simulated;
 pub mod small_disk;
+pub mod unfinished;
 
 use judges::{missing, oracle};
 use serde_json::Value;

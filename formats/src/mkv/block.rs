@@ -31,6 +31,9 @@ impl<'a> ReadBlock<'a> {
         if element.id == id::SIMPLE_BLOCK {
             return Self::content(bytes, element, time, None);
         }
+        if !element.sized {
+            return Err(element.error("a block group without an end of its own"));
+        }
         let (mut block, mut duration) = (None, None);
         for child in element.children(bytes) {
             let child = child?;
@@ -51,6 +54,9 @@ impl<'a> ReadBlock<'a> {
         time: ClusterTime,
         duration_ns: Option<u64>,
     ) -> Result<Self> {
+        if element.cut || !element.sized {
+            return Err(element.error("a block without an end of its own"));
+        }
         let short = || element.error("a block shorter than its head");
         let content = element.bytes(bytes);
         let (track, width) = number(content).ok_or_else(short)?;

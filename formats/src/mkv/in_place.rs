@@ -3,7 +3,7 @@
 use super::demux::Demuxer;
 use super::mux::{INFO_RESERVE, Muxer, Patch, SEEK_HEAD_RESERVE, SEGMENT_START};
 use super::salvage::Salvaged;
-use crate::ebml::id;
+use crate::ebml::{Element, id};
 use crate::{Error, ErrorKind, Result};
 
 /// How to finish a file where it lies. A crash between any two steps, or with a part of what is
@@ -48,15 +48,40 @@ impl Demuxer<'_> {
             && self.header.info.muxing_app.starts_with("genlock-")
     }
 
+    /// Where what stands behind the SeekHead and Info, which are written over, leads elsewhere than
+    /// to the first cluster, or has parts that are not read now. A reader that gets past those two
+    /// then finds other things than one that is stopped by them, and searches.
+    fn front_astray(&self) -> Option<u64> {
+        let mut at = SEGMENT_START as usize + SEEK_HEAD_RESERVE + INFO_RESERVE;
+        while at < self.clusters_at {
+            match Element::read(self.bytes, at, self.bytes.len()) {
+                Ok(element) if self.is_as_read(&element) => at = element.content.end,
+                _ => break,
+            }
+        }
+        (at != self.clusters_at).then_some(at as u64)
+    }
+
+    /// Whether an element of the front is one that readers pass over, or the part that was read.
+    fn is_as_read(&self, element: &Element) -> bool {
+        let of_kind = self.parts.iter().find(|part| part.id == element.id);
+        let known = matches!(element.id, id::TRACKS | id::ATTACHMENTS | id::TAGS | id::VOID);
+        let read = element.id == id::VOID || of_kind.is_some_and(|part| part.at == element.at);
+        known && read && element.sized && !element.cut
+    }
+
     /// How to finish this file where it lies. `tell` hears of every piece that is kept or lost.
     ///
     /// # Errors
     /// `Unsupported` for a file that is not ours, and for one that is damaged before its last
-    /// cluster: such a file is copied, and not written over.
+    /// cluster or in its front: such a file is copied, and not written over.
     pub fn finish_in_place(&self, tell: &mut dyn FnMut(&Salvaged<'_>)) -> Result<InPlace> {
         let refuse = |what: &str, at| Err(Error::new(ErrorKind::Unsupported(what.to_owned()), at));
         if !self.is_ours() {
             return refuse("a file of another recorder cannot be finished where it lies", 0);
+        }
+        if let Some(at) = self.front_astray() {
+            return refuse("its front is damaged, and it is to be copied", at);
         }
         let wanted = [id::INFO, id::TRACKS, id::ATTACHMENTS, id::TAGS];
         let position = |id| Some((id, self.parts.iter().find(|part| part.id == id)?.at as u64));

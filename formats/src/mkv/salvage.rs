@@ -5,6 +5,7 @@ use super::block::ReadBlock;
 use super::cluster::{Checksum, Cluster, Clusters};
 use super::demux::{BEHIND_THE_END, Demuxer};
 use super::mux::{Parts, put_tag};
+use super::parts;
 use super::schema::Tag;
 use crate::ebml::{Element, Writer, id, put_id, size_width};
 use crate::{Error, ErrorKind};
@@ -117,7 +118,8 @@ impl<'a> Kept<'a> {
                         Err(error) => kept.lost.push(Lost::of(whole, &error)),
                     }
                 }
-                id::TIMESTAMP => time = Some(whole),
+                // As it is read: the first counts.
+                id::TIMESTAMP => time = time.or(Some(whole)),
                 _ => {}
             }
         }
@@ -256,7 +258,12 @@ impl<'a> Demuxer<'a> {
         writer.master_with_crc(id::TAGS, |all| {
             let own = self.parts.iter().find(|part| part.id == id::TAGS);
             for child in own.into_iter().flat_map(|tags| tags.children(self.bytes)).flatten() {
-                if child.id != id::CRC_32 && !child.cut {
+                if child.cut || !child.sized {
+                    // It would reach over what comes behind it. What is read of it is kept.
+                    let alone = Element { content: child.at..child.content.end, ..child };
+                    let read = parts::tags(self.bytes, &alone).unwrap_or_default();
+                    read.iter().for_each(|tag| put_tag(all, tag));
+                } else if child.id != id::CRC_32 {
                     all.raw(&self.bytes[child.at..child.content.end]);
                 }
             }

@@ -4,9 +4,10 @@ use super::Target;
 use crate::mutate::{Form, elements};
 use crate::{Outcome, seeds};
 use genlock::cli::problems;
+use genlock::repair::lay_out_anew;
 use genlock_formats::ebml::number;
 use genlock_formats::k4a::Recording;
-use genlock_formats::mkv::{Cluster, Demuxer, ReadBlock};
+use genlock_formats::mkv::{Cluster, Demuxer, Patch, ReadBlock, Step};
 use std::sync::OnceLock;
 
 pub(super) const EBML: Target = Target {
@@ -170,4 +171,105 @@ fn verify(input: &[u8], outcome: &mut Outcome) {
     outcome.size(found.len() as u64);
     found.iter().take(3).for_each(|problem| outcome.words(problem));
     outcome.detail(found);
+}
+
+pub(super) const REPAIR: Target = Target {
+    name: "repair",
+    about: "recordings, as `genlock repair` copies them, and finishes them where they lie",
+    form: Form::Elements,
+    len_max: 16 << 10,
+    memory: (1 << 20, 512),
+    seeds: seeds::recordings,
+    run: repair,
+};
+
+/// What a cluster begins with.
+const CLUSTER: [u8; 4] = [0x1F, 0x43, 0xB6, 0x75];
+
+/// A block: its track, time in the file, and frames.
+type FoundBlock<'a> = (u64, i64, Vec<&'a [u8]>);
+
+/// Every block that can be read.
+fn blocks(file: &[u8]) -> Option<Vec<FoundBlock<'_>>> {
+    let recording = Recording::open(file).ok()?;
+    let clusters = recording.demuxer().clusters().flatten();
+    let all = clusters.flat_map(|cluster| cluster.blocks().flatten().collect::<Vec<_>>());
+    Some(all.map(|one| (one.track, one.time_ns, one.frames.collect())).collect())
+}
+
+/// # Panics
+/// Where a file does not have the blocks that it had before.
+fn has_the_same(file: &[u8], before: &[FoundBlock<'_>], what: &str) {
+    let after = blocks(file).unwrap_or_else(|| panic!("{what}: it does not open"));
+    if let Some(place) =
+        (0..before.len().max(after.len())).find(|i| before.get(*i) != after.get(*i))
+    {
+        let (old, new) = (before.get(place), after.get(place));
+        panic!("{what}: block {place} of {}: {new:?} instead of {old:?}", before.len());
+    }
+}
+
+fn repair(input: &[u8], outcome: &mut Outcome) {
+    let recording = match Recording::open(input) {
+        Ok(recording) => recording,
+        Err(error) => return outcome.error(&error, input.len()),
+    };
+    let before = blocks(input).unwrap_or_default();
+    let mut copy = Vec::new();
+    let laid_out = lay_out_anew(&recording, input.len(), &mut |pieces| {
+        pieces.iter().for_each(|piece| copy.extend_from_slice(piece));
+        Ok(())
+    });
+    let (finish, report) = laid_out.expect("memory takes everything");
+    outcome.size(report.clusters);
+    outcome.size(report.lost.len() as u64);
+    report.lost.iter().take(3).for_each(|lost| outcome.words(&lost.what));
+    outcome.kind(report.rebuilt.len());
+    outcome.detail(format!("{report:?}"));
+    for lost in &report.lost {
+        assert!(lost.from_byte <= lost.to_byte && lost.to_byte <= input.len() as u64, "{lost:?}");
+    }
+    match finish {
+        None => assert!(copy.is_empty() && before.is_empty()),
+        Some(finish) => {
+            copy.extend_from_slice(&finish.append);
+            finish.patches.iter().for_each(|patch| put(&mut copy, patch));
+            has_the_same(&copy, &before, "a copy");
+            let copied = Recording::open(&copy).expect("it opened a moment ago");
+            assert!(copied.demuxer().is_finished(), "a copy is closed: {:?}", copied.notes());
+        }
+    }
+    let mut lost = 0;
+    match recording.demuxer().finish_in_place(&mut |_| lost += 1) {
+        Ok(plan) => {
+            outcome.kind(plan.steps.len());
+            let mut file = input.to_vec();
+            for (done, step) in plan.steps.iter().enumerate() {
+                match step {
+                    Step::Cut(bytes) => file.truncate(*bytes as usize),
+                    Step::Write(patch) => put(&mut file, patch),
+                    Step::Sync => continue,
+                }
+                // Cut off behind a block, a cluster says more than there is until its size is
+                // written: then clusters are looked for, and what an image holds may be one.
+                let holds_cluster = |image: &&[u8]| image.windows(4).any(|four| four == CLUSTER);
+                if !before.iter().flat_map(|(_, _, images)| images).any(holds_cluster) {
+                    has_the_same(
+                        &file,
+                        &before,
+                        &format!("where it lies, {} steps done", done + 1),
+                    );
+                }
+            }
+            assert_eq!(file.len() as u64, plan.bytes);
+            assert!(Recording::open(&file).is_ok_and(|file| file.demuxer().is_finished()));
+        }
+        Err(error) => outcome.error(&error, input.len()),
+    }
+}
+
+fn put(file: &mut Vec<u8>, patch: &Patch) {
+    let at = patch.at as usize;
+    file.resize(file.len().max(at + patch.bytes.len()), 0);
+    file[at..at + patch.bytes.len()].copy_from_slice(&patch.bytes);
 }

@@ -37,10 +37,11 @@ impl Target {
 }
 
 /// Every target.
-pub const ALL: [Target; 10] = [
+pub const ALL: [Target; 11] = [
     files::EBML,
     files::DEMUX,
     files::VERIFY,
+    files::REPAIR,
     texts::TAKE,
     texts::TRIGGERS,
     texts::RIG,
