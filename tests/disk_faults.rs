@@ -89,26 +89,26 @@ fn verify(path: &Path) -> (Option<i32>, String) {
     (output.status.code(), String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
-/// The calls that failed and that a take depends on. It does not on room that the system cannot keep
-/// free, unless that says twice that there is none; nor on giving back what a finished file does not
-/// need.
+/// The calls that failed and that a take depends on. It does not on room that the system cannot
+/// keep free, unless that says twice that there is none; nor on giving back what a finished file
+/// does not need.
 fn failed(run: &Run) -> impl Iterator<Item = &faulty::Call> {
     let calls = &run.calls;
     let at = |place: Option<usize>| place.and_then(|place| calls.get(place));
+    let no_room =
+        |call: &faulty::Call| call.name == "fallocate" && call.result == -i64::from(ENOSPC);
     let matters = move |&(place, call): &(usize, &faulty::Call)| {
-        let before = at(place.checked_sub(1));
-        let no_room =
-            |call: &faulty::Call| call.name == "fallocate" && call.result == -i64::from(ENOSPC);
+        let before = at(place.checked_sub(1)).filter(|before| before.path == call.path);
+        let next = at(Some(place + 1));
         match &*call.name {
             _ if call.path.to_string_lossy().contains(".reserve") => false,
-            "fallocate" => {
-                no_room(call) && before.is_some_and(|b| no_room(b) && b.path == call.path)
-            }
-            "ftruncate" => at(Some(place + 1)).is_none_or(|next| next.name != "renameat2"),
+            "fallocate" => no_room(call) && before.is_some_and(no_room),
+            "ftruncate" => next.is_none_or(|next| next.name != "renameat2"),
             _ => true,
         }
     };
-    calls.iter().enumerate().filter(|(_, call)| call.result < 0).filter(matters).map(|(_, c)| c)
+    let negative = calls.iter().enumerate().filter(|(_, call)| call.result < 0);
+    negative.filter(matters).map(|(_, call)| call)
 }
 
 /// What holds after every fault.

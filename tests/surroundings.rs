@@ -39,7 +39,7 @@ fn a_second_interrupt_in_the_middle_of_finishing_leaves_files_that_open() {
         // Two within a second are one, and the second of those that are not ends it.
         while running.child.try_wait().expect("a child").is_none() {
             interrupt(&running.child);
-            std::thread::sleep(Duration::from_millis(50));
+            std::thread::park_timeout(Duration::from_millis(50));
         }
         let run = running.end();
         assert_eq!(run.status.signal(), Some(SIGINT), "{}", run.about());

@@ -10,13 +10,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::Builder;
 use std::time::{Duration, Instant};
 
-/// A second signal sooner than this after the first is the same one once more: `timeout` sends it to
-/// its program and to the group that the program is in.
+/// A second signal sooner than this after the first is the same one once more: `timeout` sends it
+/// to its program and to the group that the program is in.
 const SAME: Duration = Duration::from_secs(1);
 
-/// Set by the first SIGINT, SIGTERM or SIGHUP (a terminal that is gone): stop cleanly. A second one,
-/// a second later or more, ends the process as signals do. Whoever started us with SIGHUP ignored,
-/// as `nohup` does, wants us to outlive the terminal.
+/// Set by the first SIGINT, SIGTERM or SIGHUP (a terminal that is gone): stop cleanly. A second
+/// one, a second later or more, ends the process as signals do. Whoever started us with SIGHUP
+/// ignored, as `nohup` does, wants us to outlive the terminal.
 pub(super) fn stop_on_signals() -> Result<Arc<AtomicBool>> {
     let failed = |cause| Error::Device(format!("cannot watch for signals: {cause}"));
     let stop = Arc::new(AtomicBool::new(false));
