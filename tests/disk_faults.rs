@@ -456,6 +456,13 @@ fn what_was_written_is_made_durable_in_time_and_in_order() {
         assert!(is_sync(&before) && before.path == path.with_added_extension("part"), "{name}");
         assert!(is_sync(&after) && path.parent() == Some(&after.path), "{name}: {}", run.about());
     }
+    // And the names are, before there is anything under them.
+    let first = place(&part, "writev");
+    for path in [&run.there().join("take"), &part] {
+        let of_folder = |call: &faulty::Call| is_sync(&call) && Some(&*call.path) == path.parent();
+        let made = run.calls.iter().position(|call| call.path == *path).expect("it was made");
+        assert!(run.calls[made..first].iter().any(of_folder), "{}", run.about());
+    }
     let order = ["000000000001.mkv", "triggers.csv", "take.toml"];
     let places = order.map(|name| place(&run.there().join("take").join(name), "renameat2"));
     assert!(places.is_sorted(), "take.toml comes last: {places:?}");

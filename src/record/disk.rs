@@ -246,6 +246,14 @@ pub fn give_name(part: &Path, path: &Path) -> Result<()> {
     // NOREPLACE: a file that took the name while we recorded is somebody's and stays.
     rename_to_free(part, path)
         .map_err(|cause| Error::disk("cannot give its name to", part, &cause))?;
+    keep_name(path)
+}
+
+/// Makes the name of `path` durable: that it is in its folder.
+///
+/// # Errors
+/// `Disk` when the system cannot.
+pub(super) fn keep_name(path: &Path) -> Result<()> {
     let folder = match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),

@@ -2,7 +2,7 @@
 
 use crate::config::Output;
 use crate::error::{Error, Result};
-use crate::record::disk::{Disk, PartFile};
+use crate::record::disk::{Disk, PartFile, keep_name, part_path};
 use genlock_formats::take::Take as TakeFile;
 use std::fs;
 use std::io::IoSlice;
@@ -29,6 +29,7 @@ impl Place {
             for path in missing.into_iter().rev() {
                 fs::create_dir(path).map_err(|cause| Error::disk("cannot create", path, &cause))?;
                 place.made.push(path.to_owned());
+                keep_name(path)?;
             }
             if place.made.is_empty() {
                 let folder = folder.display();
@@ -53,7 +54,10 @@ impl Place {
             Output::File(path) => path.clone(),
             Output::Folder(folder) => folder.join(file_name(serial)),
         };
-        Ok(Box::new(PartFile::create(&path)?))
+        let file = PartFile::create(&path)?;
+        // What is made durable in mid-take is of use under a name alone.
+        keep_name(&part_path(&path))?;
+        Ok(Box::new(file))
     }
 
     /// Writes `triggers.csv` and then `take.toml`, whole or not at all, and makes them durable.
