@@ -359,6 +359,36 @@ fn a_disk_that_is_too_slow_costs_frames_that_are_listed() {
     }
 }
 
+/// Memory of a recorder, in bytes at most, while each of its writes takes so long.
+fn memory(wait_ms: u64) -> (u64, Run) {
+    let kind = if wait_ms > 0 { "slow" } else { "" };
+    let fault = Fault { kind, at: 8, wait_ms, ..Fault::default() };
+    let loud: Vec<_> = TWO.args("100").into_iter().filter(|word| *word != "--quiet").collect();
+    let mut running = faulty::start(&loud, TWO.output, fault);
+    let status = format!("/proc/{}/status", running.child.id());
+    let mut most = 0;
+    while running.child.try_wait().expect("a child").is_none() {
+        let status = fs::read_to_string(&status).unwrap_or_default();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        let kib = line.and_then(|line| line.trim().split(' ').next()?.parse().ok());
+        most = most.max(kib.unwrap_or(0) * 1024);
+        std::thread::park_timeout(std::time::Duration::from_millis(20));
+    }
+    (most, running.end())
+}
+
+#[test]
+fn a_disk_that_stands_still_fills_no_more_memory_than_was_told() {
+    let _turn = turn();
+    let ((healthy, _), (stalled, run)) = (memory(0), memory(250));
+    let told = run.stderr.lines().find_map(|line| line.strip_prefix("buffers: "));
+    let told: u64 = told.and_then(|told| told.split(' ').next()?.parse().ok()).expect("a number");
+    let mb = |bytes: u64| bytes as f64 / 1e6;
+    tell(&format!("buffers {told} MB, {:.0} MB at most, {:.0} healthy", mb(stalled), mb(healthy)));
+    assert!(run.stderr.contains("too slow"), "{}", run.about());
+    assert!(mb(stalled) <= told as f64 && stalled <= healthy + healthy / 10, "{}", run.about());
+}
+
 /// A disk that fails at any call of a repair: what is left has every frame, and whoever tries again
 /// gets there. What a repair into a new file began goes, and the old file stays as it was.
 #[test]

@@ -159,6 +159,7 @@ mod tests {
         let device = |serial: &str, losses, waiting| DeviceStatus {
             serial: serial.to_owned(),
             frames: 300,
+            heard: 0,
             losses,
             bytes: 1,
             buffer_bytes: 1,

@@ -40,6 +40,7 @@ use engine::{Engine, EngineParts};
 use firmware::VERSION_BYTES;
 use genlock_formats::k4a::{ColorMode, DepthMode, ImuSample, Rate, Role};
 use imu::ImuSource;
+pub use source::Heard;
 use source::{Exit, StaleGuard};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -173,6 +174,8 @@ pub struct Outputs {
     pub losses: Sender<Loss>,
     /// Set when the take is over: sources are done at their next step.
     pub stop: Arc<AtomicBool>,
+    /// What comes of each camera.
+    pub heard: Arc<Heard>,
     /// Set while depth frames come with stamps from before the clocks' reset.
     pub stale: Arc<AtomicBool>,
     /// What color frames are taken with.
@@ -337,6 +340,7 @@ impl Device {
             output: output.clone(),
             losses: outputs.losses.clone(),
             stop: Arc::clone(&outputs.stop),
+            heard: Arc::clone(&outputs.heard),
         };
         if let Some(mode) = config.depth {
             let library = engine.cloned().ok_or_else(|| {

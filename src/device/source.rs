@@ -6,7 +6,7 @@ use crate::frame::{Cause, Frame, Loss, LostAt, TrackName};
 use crate::lane::Sender;
 use crate::usb::{Fault, Stream, Transfer};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 /// Failing transfers in sequence that end a stream: what goes on failing will not recover by
@@ -19,6 +19,36 @@ pub fn ticks_to_us(ticks: u64) -> u64 {
     u64::try_from(u128::from(ticks) * 100 / 9).unwrap_or(u64::MAX)
 }
 
+/// What comes of each camera of a device, for who watches whether it is alive. That it can be
+/// written, or finds a buffer, is another matter.
+#[derive(Debug, Default)]
+pub struct Heard {
+    color: AtomicU64,
+    depth: AtomicU64,
+}
+
+impl Heard {
+    /// Transfers that came of the camera of which least came, of those that are on.
+    #[must_use]
+    pub fn least(&self, color: bool, depth: bool) -> u64 {
+        let of = |on: bool, count: &AtomicU64| on.then(|| count.load(Ordering::Relaxed));
+        let both = [of(color, &self.color), of(depth, &self.depth)];
+        both.into_iter().flatten().min().unwrap_or(0)
+    }
+
+    fn note(&self, track: TrackName) {
+        let count = match track {
+            TrackName::Color => &self.color,
+            TrackName::Depth | TrackName::Ir => &self.depth,
+            TrackName::Imu => return,
+        };
+        count.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// A payload of a color stream that is no longer has a header alone (usb-protocol.md 6.5).
+const HEADER_BYTES: usize = 12;
+
 /// A stream of one device, watched.
 pub struct Source {
     name: String,
@@ -27,6 +57,7 @@ pub struct Source {
     output: Sender<Frame>,
     losses: Sender<Loss>,
     stop: Arc<AtomicBool>,
+    heard: Arc<Heard>,
     starved: u64,
     failures: u32,
 }
@@ -53,6 +84,8 @@ pub struct Exit {
     pub losses: Sender<Loss>,
     /// Set when the take is over.
     pub stop: Arc<AtomicBool>,
+    /// Told of what comes.
+    pub heard: Arc<Heard>,
 }
 
 impl Source {
@@ -66,6 +99,7 @@ impl Source {
             output: exit.output,
             losses: exit.losses,
             stop: exit.stop,
+            heard: exit.heard,
             starved: 0,
             failures: 0,
         }
@@ -88,6 +122,7 @@ impl Source {
         let transfer = self.stream.next(wait);
         if self.stream.starved() > self.starved {
             self.starved = self.stream.starved();
+            self.heard.note(self.track);
             self.lost(LostAt::Unknown, Cause::NoBuffer);
             return Ok(Look::Lost);
         }
@@ -97,6 +132,11 @@ impl Source {
         match transfer.status {
             Ok(()) => {
                 self.failures = 0;
+                let has_data =
+                    |payload: Option<&[u8]>| payload.is_some_and(|p| p.len() > HEADER_BYTES);
+                if transfer.payloads().any(has_data) {
+                    self.heard.note(self.track);
+                }
                 Ok(Look::Transfer(transfer))
             }
             // A subordinate that waits for its master times out all the time.

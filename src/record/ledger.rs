@@ -20,9 +20,10 @@ fn same_camera(a: TrackName, b: TrackName) -> bool {
     a == b || (depth_camera(a) && depth_camera(b))
 }
 
-/// Losses waiting for the gap that they explain, at most: older ones are forgotten, and their gaps
-/// then read "not sent by the device".
-const REPORTS_MAX: usize = 1024;
+/// Losses of one camera, or of the IMU, that wait for the gap that they explain, at most: older
+/// ones are forgotten, and their gaps then read "not sent by the device". They are those of some
+/// eight seconds of the depth camera, whose exposures are two frames each.
+const REPORTS_MAX: usize = 512;
 
 /// A loss arrives within fewer triggers of its own: USB may deliver late, or several at once.
 /// Losses of which nobody knows the time are taken to be this far away.
@@ -75,15 +76,18 @@ impl Ledger {
             next: tracks
                 .map(|track| Expected { track, trigger: first, otherwise: Cause::NotSent })
                 .collect(),
-            reports: Vec::with_capacity(REPORTS_MAX),
+            reports: Vec::with_capacity(3 * REPORTS_MAX),
             missing: Vec::new(),
         }
     }
 
     /// A stage reported a loss of `track`.
     pub fn report(&mut self, track: TrackName, place: Place, cause: Cause) {
-        if self.reports.len() == REPORTS_MAX {
-            self.reports.remove(0);
+        // What floods us must not wash away what the other cameras lost.
+        let of_camera = |report: &Report| same_camera(report.track, track);
+        if self.reports.iter().filter(|report| of_camera(report)).count() == REPORTS_MAX {
+            let oldest = self.reports.iter().position(of_camera);
+            oldest.map(|oldest| self.reports.remove(oldest));
         }
         self.reports.push(Report { track, place, cause });
     }
@@ -276,6 +280,19 @@ mod tests {
                 (TrackName::Depth, 0..8, Cause::Away),
             ]
         );
+    }
+
+    #[test]
+    fn a_flood_of_one_sensors_losses_leaves_the_others_their_causes() {
+        let mut ledger = Ledger::new([TrackName::Color].into_iter(), 0);
+        ledger.arrived(TrackName::Color, 0);
+        ledger.report(TrackName::Color, Place::At(1), Cause::NoBuffer);
+        for _ in 0..5000 {
+            ledger.report(TrackName::Imu, Place::Unknown, Cause::LaneFull);
+        }
+        ledger.arrived(TrackName::Color, 2);
+        let missing: Vec<_> = ledger.missing().iter().map(|m| (m.track, m.cause)).collect();
+        assert_eq!(missing, [(TrackName::Color, Cause::NoBuffer)]);
     }
 
     #[test]

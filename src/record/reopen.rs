@@ -2,7 +2,7 @@
 
 use crate::clock::Clock;
 use crate::config::{ColorControls, DeviceConfig};
-use crate::device::{self, Device, EngineLibrary, Outputs, Settled};
+use crate::device::{self, Device, EngineLibrary, Heard, Outputs, Settled};
 use crate::error::{Error, Result};
 use crate::lane::{Sender, lane};
 use crate::record::encode::Encoder;
@@ -25,6 +25,7 @@ const LANE_LOSSES: usize = 1024;
 #[derive(Clone)]
 pub(super) struct Shared {
     pub clock: Clock,
+    pub heard: Arc<Heard>,
     pub stale: Arc<AtomicBool>,
     pub settled: Arc<Settled>,
 }
@@ -45,13 +46,14 @@ impl Connection {
         let (to_encoder, depth_frames) = lane(LANE_FRAMES);
         let (losses, lost) = lane(LANE_LOSSES);
         let stop = Arc::<AtomicBool>::default();
-        let Shared { clock, stale, settled } = shared.clone();
+        let Shared { clock, heard, stale, settled } = shared.clone();
         let outputs = Outputs {
             color: to_recorder.clone(),
             depth: to_encoder,
             imu: to_recorder.clone(),
             losses: losses.clone(),
             stop: Arc::clone(&stop),
+            heard,
             stale,
             settled,
             clock,

@@ -101,6 +101,7 @@ mod tests {
         let device = DeviceStatus {
             serial: "000000000001".to_owned(),
             frames,
+            heard: 0,
             losses,
             bytes: 0,
             buffer_bytes: 0,

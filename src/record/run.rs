@@ -370,14 +370,18 @@ impl Silence {
         };
         let mut silent = Vec::new();
         let devices = status.devices.iter().zip(&mut self.0).enumerate();
-        for (place, (device, (frames, heard))) in devices {
-            if device.frames != *frames || device.is_done || excused(device) {
-                (*frames, *heard) = (device.frames, status.elapsed);
-            } else if status.elapsed.saturating_sub(*heard) > SILENCE_MAX {
-                *heard = status.elapsed;
+        for (place, (device, (count, since))) in devices {
+            let joining = device.waiting == Some(Waiting::Trigger);
+            if (device.heard != *count && !joining) || device.is_done || excused(device) {
+                (*count, *since) = (device.heard, status.elapsed);
+            } else if status.elapsed.saturating_sub(*since) > SILENCE_MAX {
+                *since = status.elapsed;
                 let (serial, seconds) = (&device.serial, SILENCE_MAX.as_secs());
-                let text =
-                    format!("{serial}: no frames for {seconds} s; check its power and cables");
+                let what = match joining {
+                    true => "its cameras' clocks have not come together within",
+                    false => "no frames for",
+                };
+                let text = format!("{serial}: {what} {seconds} s; check its power and cables");
                 silent.push((place, Error::Device(text)));
             }
         }

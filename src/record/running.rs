@@ -176,6 +176,10 @@ impl Running {
         DeviceStatus {
             serial: self.serial.clone(),
             frames: frames.min().unwrap_or(0),
+            heard: self
+                .shared
+                .heard
+                .least(self.config.color.is_some(), self.config.depth.is_some()),
             losses: counters.losses(),
             bytes: counters.bytes(),
             buffer_bytes: self.device.as_ref().map_or(0, Device::buffer_bytes),

@@ -23,6 +23,8 @@ pub struct DeviceStatus {
     pub serial: String,
     /// Captures recorded: frames of the track that has fewest.
     pub frames: u64,
+    /// What has come of the camera of which least has, recorded or not.
+    pub heard: u64,
     /// Frames known to be missing.
     pub losses: u64,
     /// Bytes written.

@@ -223,8 +223,12 @@ impl Take {
         around: &Surroundings<'_>,
     ) -> Armed {
         let serial = member.device.serial();
-        let shared =
-            Shared { clock: around.clock.clone(), stale: Arc::default(), settled: Arc::default() };
+        let shared = Shared {
+            clock: around.clock.clone(),
+            heard: Arc::default(),
+            stale: Arc::default(),
+            settled: Arc::default(),
+        };
         let Connection { outputs, encoder, feed, stop } = Connection::new(serial, &shared, false);
         let (report, reported) = lane(1);
         // One return waits at most: the next departure is after it.
