@@ -2,12 +2,11 @@
 
 use crate::clock::Clock;
 use crate::config::{ColorControls, DeviceConfig};
-use crate::device::{self, Device, EngineLibrary, Heard, Outputs, Settled};
+use crate::device::{self, Buffering, Device, EngineLibrary, Heard, Outputs, Settled};
 use crate::error::{Error, Result};
 use crate::lane::{Sender, lane};
 use crate::record::encode::Encoder;
 use crate::record::recorder::Feed;
-use crate::record::take::buffering;
 use crate::stage::{Stage, Step};
 use crate::usb::Bus;
 use std::sync::Arc;
@@ -70,6 +69,12 @@ pub(super) struct Reopened {
     pub stages: Vec<Box<dyn Stage>>,
     pub feed: Feed,
     pub stop: Arc<AtomicBool>,
+}
+
+/// Buffers for a second and a half of frames: what the window holds back at most, and what a slow
+/// disk may take for one write.
+pub(super) fn buffering(config: &DeviceConfig) -> Buffering {
+    Buffering { frames: (config.rate.fps() as usize * 3 / 2).max(12) }
 }
 
 /// Looks for a device, opens it and starts it as it was: until that works, or for as long as it

@@ -5,7 +5,7 @@
 
 use crate::clock::Clock;
 use crate::config::{ColorControls, DeviceConfig, Keeping, Opening};
-use crate::device::{Buffering, Device, EngineLibrary, Firmware, Outputs};
+use crate::device::{Device, EngineLibrary, Firmware, Outputs};
 use crate::error::{Error, Result};
 use crate::frame::TrackName;
 use crate::lane::{Received, Receiver, Sender, lane};
@@ -14,9 +14,10 @@ use crate::record::counters::Counters;
 use crate::record::disk::Disk;
 use crate::record::encode::Encoder;
 use crate::record::file::{About, RecordingFile};
+use crate::record::job::Job;
 use crate::record::monitor::{Evidence, Monitor, NOTES_MAX, Note, Watched};
 use crate::record::recorder::{Feed, Lanes, Part, Recorder, Report};
-use crate::record::reopen::{Connection, Shared};
+use crate::record::reopen::{Connection, Shared, buffering};
 use crate::record::running::{Link, Revival, Running};
 use crate::record::settle;
 use crate::record::shed::Shedder;
@@ -83,17 +84,6 @@ pub struct Surroundings<'a> {
     pub launch: &'a mut dyn FnMut(Job) -> Result<()>,
     /// Program, date and UID seed of the files.
     pub written: k4a::About,
-}
-
-/// A stage of a take.
-pub enum Job {
-    /// Between the device at this place and its recorder.
-    Source(usize, Box<dyn Stage>),
-    /// The recorder of the device at this place, which is done when its file is.
-    Recorder(usize, Box<dyn Stage>),
-    /// Of no device alone: the monitor, which is done when all recorders are gone, and what brings
-    /// devices back.
-    Helper(Box<dyn Stage>),
 }
 
 /// What came of one device.
@@ -558,10 +548,4 @@ fn about(device: &Device, config: &DeviceConfig, around: &Surroundings<'_>) -> A
         },
         written: around.written.clone(),
     }
-}
-
-/// Buffers for a second and a half of frames: what the window holds back at most, and what a slow
-/// disk may take for one write.
-pub(super) fn buffering(config: &DeviceConfig) -> Buffering {
-    Buffering { frames: (config.rate.fps() as usize * 3 / 2).max(12) }
 }

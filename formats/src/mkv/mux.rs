@@ -5,7 +5,7 @@
 //! leaves a file that every reader opens (recording-format.md 8.7).
 
 use super::cluster_layout::{Block, ClusterLayout};
-use super::salvage::Kept;
+use super::kept::Kept;
 use super::schema::{Attachment, Header, Info, Tag, Target, Track, TrackKind};
 use super::sum::Sum;
 use crate::ebml::{Writer, id};
