@@ -14,7 +14,7 @@ use genlock_formats::take::{Loss, Outcome, Take, Verdict};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use support::{genlock_exits, official_dump, turn};
 
 const GONE_S: f64 = 2.0;
@@ -171,6 +171,25 @@ fn a_device_that_hangs_is_started_once_more() {
     assert!(outage.clock_moved_us.is_some(), "{outage:?}");
     accounts_for_every_trigger(&output, &outcome.take);
     verifies_with_losses(&output);
+}
+
+#[test]
+fn a_device_that_dies_when_all_is_recorded_costs_the_take_nothing() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let output = folder.path().join("take");
+    let mut faults = [Faults::default()];
+    // It is there for the 30 triggers, and gone before the take could be stopped.
+    faults[0].gone_s = Some(GONE_S);
+    let begun = Instant::now();
+    let outcome = record(&faults, (Some(30), 20), &output, &mut |status| {
+        while status.devices[0].is_done && begun.elapsed() < Duration::from_secs_f64(GONE_S) {
+            std::thread::yield_now();
+        }
+    });
+    assert_eq!((outcome.failure, outcome.take.outcome), (None, Outcome::Whole));
+    let told = outcome.unstopped.expect("it could not be stopped").to_string();
+    assert!(told.contains("left the bus"), "{told}");
+    genlock_exits(0, &["verify", output.to_str().expect("a plain path")]);
 }
 
 #[test]

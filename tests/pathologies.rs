@@ -200,6 +200,21 @@ fn a_clock_that_jumps_ahead_is_told_of() {
     assert!(alarm.first_trigger > 100 && alarm.last_trigger >= last, "{alarm:?}");
 }
 
+#[test]
+fn a_clock_that_jumps_out_of_reach_is_numbered_anew() {
+    for (seed, jump_ms) in [(1, 2000), (2, 20_000)] {
+        let mut scenario = Scenario::sound(seed, 2, 300);
+        scenario.faults[1].clock_jumps_s = Some(6.0);
+        scenario.faults[1].clock_jump_ms = jump_ms;
+        let ran = run(&scenario);
+        assert_eq!(ran.failures, [], "seed {seed}");
+        accounts_for_every_trigger(seed, &ran);
+        triggers_are_pulses(seed, &ran);
+        let [outage] = &ran.recorded[1].outages[..] else { panic!("one outage") };
+        assert!(outage.why.contains("its clock jumped"), "{outage:?}");
+    }
+}
+
 /// The clock of a depth camera alone is not reset: its microseconds pass 32 bits in mid-take.
 #[test]
 fn time_beyond_32_bits_is_time_as_any_other() {

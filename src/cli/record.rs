@@ -113,6 +113,9 @@ pub(super) fn run(args: RecordArgs) -> Result<Verdict> {
     let printed = lines.iter().try_for_each(|line| print(line));
     // Whether or not anybody reads the summary, losses and failures are told.
     report_losses(&outcome);
+    if let Some(unstopped) = &outcome.unstopped {
+        tell(&format!("warning: {unstopped}"));
+    }
     if let Some(failure) = &outcome.failure {
         tell(&format!("error: {failure}"));
         if let (Output::File(path), Some(what)) = (&plan.output, left_behind(&outcome.take)) {

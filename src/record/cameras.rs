@@ -13,6 +13,9 @@ const AHEAD_NS: u64 = 1_000_000_000;
 /// After so many frames with times that cannot be true, in sequence, the clock itself has jumped.
 const IMPLAUSIBLE_MAX: u32 = 30;
 
+/// Samples of an IMU packet are within 5 ms (usb-protocol.md 7.1).
+const PACKET_US_MAX: u64 = 50_000;
+
 /// The cameras and the IMU of one device.
 #[derive(Debug)]
 pub struct Cameras {
@@ -109,6 +112,10 @@ impl Cameras {
     /// When the device's clock has jumped for good.
     pub fn judge(&mut self, frame: &Frame) -> Result<Judged, String> {
         let began = self.began;
+        // Its first samples are of the clock before a jump, its last of the one after.
+        if frame.last_us.saturating_sub(frame.stamp_us) > PACKET_US_MAX {
+            return Ok(Judged::Implausible);
+        }
         let by_image = self.nearest(frame.track, frame.stamp_us);
         let Some(camera) = self.of_mut(frame.track) else {
             return Ok(Judged::Implausible);

@@ -27,6 +27,8 @@ pub struct Outcome {
     pub take: TakeFile,
     /// What ended it before its time.
     pub failure: Option<Error>,
+    /// A device that did not stop as it should, when all was recorded.
+    pub unstopped: Option<Error>,
 }
 
 /// How often a take is looked at.
@@ -106,13 +108,13 @@ pub fn run_opened(
     let of_stages = threads.join_all();
     let failure = failure.or(of_stages).or_else(|| take.all_lost());
     let (recorded, stopped) = take.finish();
-    let failure = failure.or(stopped.err()).or_else(|| nothing_of(&recorded));
+    let failure = failure.or_else(|| nothing_of(&recorded));
     let failure = failure.or_else(|| unfinished(&recorded));
     let about = About { started, host: host.end(clock), failure: failure.as_ref() };
     // What it held is for what is written now.
     drop(room);
     let (take, unwritten) = conclude(plan, &about, &recorded, &place);
-    Ok(Outcome { take, failure: first_of(failure, unwritten) })
+    Ok(Outcome { take, failure: first_of(failure, unwritten), unstopped: stopped.err() })
 }
 
 /// A take of which every frame was lost is none.
