@@ -123,7 +123,7 @@ impl Cameras {
         if camera.runs_away(frame) || (began && camera.goes_back(frame)) {
             camera.implausible += 1;
             return if began && camera.implausible > IMPLAUSIBLE_MAX {
-                Err("its clock jumped in mid-take: it was reset or restarted".to_owned())
+                Err("its clock jumped in mid-take: it, or its master, was restarted".to_owned())
             } else {
                 Ok(Judged::Implausible)
             };

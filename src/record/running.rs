@@ -70,9 +70,10 @@ impl Running {
             return None;
         }
         self.whys.push(why.to_string());
-        Some(match rejoin_for.as_secs() {
-            0 => format!("{why}; it is out of the take"),
-            seconds => format!("{why}; it is out of the take, and looked for during {seconds} s"),
+        let seconds = rejoin_for.as_secs_f64();
+        Some(match rejoin_for.is_zero() {
+            true => format!("{why}; it is out of the take"),
+            false => format!("{why}; it is out of the take, and looked for during {seconds} s"),
         })
     }
 

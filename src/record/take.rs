@@ -332,7 +332,8 @@ impl Take {
     /// What it failed with, where the take has not begun: then there is nothing to go on with.
     pub fn lost(&mut self, place: usize, why: Error) -> Result<()> {
         if !self.has_begun() {
-            return Err(why);
+            let text = format!("{why}; the take had not begun, and nothing was recorded");
+            return Err(Error::Device(text));
         }
         let rejoin_for = self.revival.rejoin_for;
         let told = self.members.get_mut(place).and_then(|member| member.lost(&why, rejoin_for));
