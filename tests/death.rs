@@ -111,7 +111,8 @@ fn a_device_that_leaves_the_bus_is_missing_and_the_others_go_on() {
     assert!(outage.why.contains("left the bus") && outage.clock_moved_us.is_none(), "{outage:?}");
     assert_eq!(outage.last_trigger, dead.first_trigger + 149);
     for loss in &dead.losses {
-        let of_outage = loss.first_trigger >= outage.first_trigger;
+        // It may have died between the color and the depth frame of one trigger.
+        let of_outage = loss.first_trigger + 1 >= outage.first_trigger;
         assert!(loss.cause == "device was away" && of_outage, "{loss:?} {outage:?}");
     }
     accounts_for_every_trigger(&output, &outcome.take);
