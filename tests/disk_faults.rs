@@ -6,6 +6,7 @@
 
 mod support;
 
+use genlock::frame::Cause;
 use genlock_formats::k4a::Recording;
 use genlock_formats::take::{Device, Outcome, Take};
 use std::collections::BTreeMap;
@@ -39,8 +40,13 @@ impl Rig {
         [&small[..], self.options, &["--frames", frames]].concat()
     }
 
+    /// Records with a fault. A recorder that a busy machine left without a core for so long that
+    /// its devices dropped frames has more to tell than the fault's: such a run is done again.
     fn run(&self, fault: Fault) -> Run {
-        faulty::run(&self.args("12"), self.output, fault)
+        let run = || faulty::run(&self.args("12"), self.output, fault);
+        let starved = |run: &Run| run.stderr.contains(&Cause::NotSent.to_string());
+        let first = run();
+        (0..5).fold(first, |last, _| if starved(&last) { run() } else { last })
     }
 
     /// How many calls a healthy take makes.
