@@ -4,6 +4,7 @@
 //! memory map, usually), writers hand out bytes.
 #![forbid(unsafe_code)]
 
+pub mod depth;
 pub mod ebml;
 mod error;
 pub mod k4a;
