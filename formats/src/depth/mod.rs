@@ -47,6 +47,12 @@ impl Encoder {
         Self { level }
     }
 
+    /// Bytes of a coded image of this size, at most.
+    #[must_use]
+    pub fn bytes_max(size: Size) -> usize {
+        size.pixels() * 2
+    }
+
     /// Appends the coded image to `coded`. `pixels` are its rows, top down.
     ///
     /// # Panics

@@ -2,6 +2,7 @@
 //! what is inside its blocks.
 
 mod capture;
+mod compact;
 mod configuration;
 mod imu;
 mod mode;
@@ -10,6 +11,7 @@ mod recording;
 mod write;
 
 pub use capture::{Capture, Captures, Image};
+pub use compact::{Packer, Packing, Unpacker, packed_track, unpacked_track};
 pub use configuration::Configuration;
 pub use imu::ImuSample;
 pub use mode::{

@@ -144,7 +144,12 @@ fn track(configuration: &Configuration, name: TrackName, number: u64, about: &Ab
 }
 
 /// A BITMAPINFOHEADER, 40 bytes (recording-format.md 2.2).
-fn bitmap_info((width, height): (u32, u32), fourcc: &str, bits: u16, bytes: usize) -> Vec<u8> {
+pub(super) fn bitmap_info(
+    (width, height): (u32, u32),
+    fourcc: &str,
+    bits: u16,
+    bytes: usize,
+) -> Vec<u8> {
     let mut header = Vec::with_capacity(40);
     header.extend(40_u32.to_le_bytes());
     header.extend(width.to_le_bytes());
