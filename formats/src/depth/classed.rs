@@ -11,30 +11,24 @@ use super::rows::{RowReader, RowWriter};
 use super::streams::{Reader, Writer};
 use crate::Result;
 
-/// Classes of groups.
-const CLASSES: usize = 24;
+/// Classes of groups: an octave of expected residuals each.
+const CLASSES: usize = 13;
 
-/// Classes whose tokens are below 16, and share a byte two by two.
-const QUIET: usize = 9;
+/// Classes whose tokens are below 16, and share a byte two by two: a Huffman code spends a bit on
+/// each byte at least.
+const QUIET: usize = 7;
 
-/// The largest token stands for a residual that follows in the stream of large ones.
+/// The largest token stands for a residual that follows in the streams of large ones.
 const fn largest_token(class: usize) -> u16 {
     if class < QUIET { 15 } else { 255 }
 }
 
-/// Low bits of residuals that are noise, and are written as they are.
-const fn low_bits(class: usize) -> u32 {
-    if class < 17 { 0 } else { (class as u32 - 15) / 2 }
-}
-
-/// The class of a group by the sum of the residuals around it: two to an octave.
+/// The class of a group by what the groups around it lead to expect.
 #[inline(always)]
 fn class_of(around: u32) -> u8 {
-    // A mean of 1/4 is the end of the lowest class.
-    let scaled = around >> 4 | 1;
-    let octave = 31 - scaled.leading_zeros();
-    let half = (scaled << 1 >> octave) & 1;
-    (2 * octave + half).min(CLASSES as u32 - 1) as u8
+    // A mean of 1/16 a pixel is the end of the lowest class.
+    let octave = 31 - (around >> 2 | 1).leading_zeros();
+    octave.min(CLASSES as u32 - 1) as u8
 }
 
 /// Sums of the residuals of the groups of two rows, with one more on either side.
@@ -92,7 +86,6 @@ pub(super) struct Classed {
     words: Vec<u16>,
     classes: Vec<u8>,
     tokens: Vec<u8>,
-    low: Vec<u8>,
     large: [Vec<u8>; 2],
 }
 
@@ -121,7 +114,6 @@ impl Classed {
         }
         writer.bytes(out, &self.large[0]);
         writer.bytes(out, &self.large[1]);
-        Writer::stored(out, &self.low);
     }
 
     /// Finds all residuals, and the class of each group. Gives how many pixels each class has.
@@ -171,33 +163,22 @@ impl Classed {
         if self.tokens.len() < room {
             self.tokens.resize(room, 0);
         }
-        self.low.clear();
         self.large.iter_mut().for_each(Vec::clear);
         for (place, group) in self.residuals.iter().enumerate() {
             let (word, class) = (self.words[place], usize::from(self.classes[place]));
-            let (largest, bits) = (largest_token(class), low_bits(class));
-            let residuals = lanes.load(group);
-            let high = lanes.shift_down(residuals, bits);
-            let tokens = lanes.least(high, lanes.splat(largest));
+            let largest = largest_token(class);
+            let tokens = lanes.least(lanes.load(group), lanes.splat(largest));
             let large = lanes.equal(tokens, lanes.splat(largest));
             let tokens = lanes.to_bytes(tokens);
             let start = &mut starts[class];
             let room: &mut [u8; GROUP] =
                 self.tokens[*start..].first_chunk_mut().expect("room was made");
             *start += put(&tokens, word, room);
-            if bits > 0 {
-                let mut packed = [0; 2 * GROUP];
-                let mut low = *group;
-                for residual in &mut low {
-                    *residual &= (1 << bits) - 1;
-                }
-                lanes.pack(lanes.load(&low), bits, &mut packed);
-                self.low.extend_from_slice(&packed[..2 * bits as usize]);
-            }
             if large != 0 {
-                for high in lanes.store(high).iter().filter(|high| **high >= largest) {
-                    self.large[0].push(*high as u8);
-                    self.large[1].push((*high >> 8) as u8);
+                for residual in group.iter().filter(|residual| **residual >= largest) {
+                    let [low, high] = residual.to_le_bytes();
+                    self.large[0].push(low);
+                    self.large[1].push(high);
                 }
             }
         }
@@ -218,19 +199,6 @@ fn put(tokens: &[u8; GROUP], word: u16, room: &mut [u8; GROUP]) -> usize {
         next = next.wrapping_add(usize::from(word >> i & 1));
     }
     next
-}
-
-/// Puts as many tokens in the places of the pixels that are there, and 0 elsewhere.
-#[inline(always)]
-fn spread(tokens: &[u8], word: u16) -> [u8; GROUP] {
-    let (mut some, mut all, mut next) = ([0; GROUP], [0; GROUP], 0_usize);
-    some[..tokens.len()].copy_from_slice(tokens);
-    for (i, token) in all.iter_mut().enumerate() {
-        let is_there = (word >> i & 1) as u8;
-        *token = some[next & 15] & is_there.wrapping_neg();
-        next = next.wrapping_add(usize::from(is_there));
-    }
-    all
 }
 
 /// Where the tokens of each class begin. A group is written as one, beyond the pixels it has, so
@@ -279,14 +247,12 @@ impl Unclassed {
             large.clear();
             reader.bytes(large, most)?;
         }
-        let low = reader.stored(groups * size.height * 2 * GROUP)?;
         let mut starts = [0; CLASSES];
         starts[1..].copy_from_slice(&ends[..CLASSES - 1]);
         let mut tokens = Tokens {
             tokens: &self.tokens,
             starts,
             ends,
-            low,
             large: self.large[0].iter().zip(&self.large[1]),
         };
         self.sums.reset(groups);
@@ -321,7 +287,6 @@ struct Tokens<'a, L> {
     tokens: &'a [u8],
     starts: [usize; CLASSES],
     ends: [usize; CLASSES],
-    low: &'a [u8],
     large: L,
 }
 
@@ -338,11 +303,14 @@ impl<'a, L: Iterator<Item = (&'a u8, &'a u8)>> Tokens<'a, L> {
         let tokens = self.tokens.get(start..)?;
         let tokens = match tokens.first_chunk() {
             Some(tokens) if word == u16::MAX => lanes.of_bytes(tokens),
-            _ => lanes.of_bytes(&spread(tokens.get(..count)?, word)),
+            _ => {
+                let mut some = [0; GROUP];
+                some[..count].copy_from_slice(tokens.get(..count)?);
+                lanes.spread(&some, word)
+            }
         };
-        let (largest, bits) = (largest_token(class), low_bits(class));
-        let large = lanes.equal(tokens, lanes.splat(largest));
-        if large == 0 && bits == 0 {
+        let largest = largest_token(class);
+        if lanes.equal(tokens, lanes.splat(largest)) == 0 {
             return Some(tokens);
         }
         let mut values = lanes.store(tokens);
@@ -350,20 +318,10 @@ impl<'a, L: Iterator<Item = (&'a u8, &'a u8)>> Tokens<'a, L> {
             let (low, high) = self.large.next()?;
             *value = u16::from_le_bytes([*low, *high]);
         }
-        if bits > 0 {
-            let (bytes, rest) = self.low.split_at_checked(2 * bits as usize)?;
-            self.low = rest;
-            let mut packed = [0; 2 * GROUP];
-            packed[..bytes.len()].copy_from_slice(bytes);
-            let low = lanes.store(lanes.unpack(&packed, bits));
-            for (value, low) in values.iter_mut().zip(low) {
-                *value = *value << bits | low;
-            }
-        }
         Some(lanes.load(&values))
     }
 
     fn is_at_end(&mut self) -> bool {
-        self.starts == self.ends && self.low.is_empty() && self.large.next().is_none()
+        self.starts == self.ends && self.large.next().is_none()
     }
 }

@@ -19,8 +19,6 @@ pub(super) trait Lanes: Copy {
     fn mean(self, a: Self::Numbers, b: Self::Numbers) -> Self::Numbers;
     fn zigzag(self, a: Self::Numbers) -> Self::Numbers;
     fn unzigzag(self, a: Self::Numbers) -> Self::Numbers;
-    /// Without the lowest bits.
-    fn shift_down(self, a: Self::Numbers, bits: u32) -> Self::Numbers;
     /// A bit for each pair of equal numbers, the first the lowest.
     fn equal(self, a: Self::Numbers, b: Self::Numbers) -> u16;
     /// The numbers whose bit is set in `mask` from `a`, the others from `b`.
@@ -33,12 +31,16 @@ pub(super) trait Lanes: Copy {
     fn follow(self, before: Self::Numbers, a: Self::Numbers) -> Self::Numbers;
     /// To each number the sum of all before it, and the last of `before`.
     fn running_sum(self, before: Self::Numbers, a: Self::Numbers) -> Self::Numbers;
+    /// The same, from 0 on behind each number without its bit in `mask`, which is 0.
+    fn running_sums(self, before: Self::Numbers, a: Self::Numbers, mask: u16) -> Self::Numbers;
     fn sum(self, a: Self::Numbers) -> u32;
     /// Bits that the largest needs.
     fn width(self, a: Self::Numbers) -> u32;
     /// As bytes; of numbers below 256.
     fn to_bytes(self, a: Self::Numbers) -> [u8; GROUP];
     fn of_bytes(self, bytes: &[u8; GROUP]) -> Self::Numbers;
+    /// The bytes, one after another, where there is a bit in `mask`, and 0 elsewhere.
+    fn spread(self, bytes: &[u8; GROUP], mask: u16) -> Self::Numbers;
     /// As [`group::pack`].
     fn pack(self, a: Self::Numbers, width: u32, out: &mut [u8; 2 * GROUP]);
     /// As [`group::unpack`].
@@ -126,11 +128,6 @@ impl Lanes for Portable {
     }
 
     #[inline(always)]
-    fn shift_down(self, a: Group, bits: u32) -> Group {
-        each(a, a, |a, _| a >> (bits & 15))
-    }
-
-    #[inline(always)]
     fn equal(self, a: Group, b: Group) -> u16 {
         let mut flags = [0; GROUP];
         for i in 0..GROUP {
@@ -179,6 +176,16 @@ impl Lanes for Portable {
     }
 
     #[inline(always)]
+    fn running_sums(self, before: Group, a: Group, mask: u16) -> Group {
+        let (mut all, mut sum) = (a, before[GROUP - 1]);
+        for (i, number) in all.iter_mut().enumerate() {
+            sum = sum.wrapping_add(*number) & (mask >> i & 1).wrapping_neg();
+            *number = sum;
+        }
+        all
+    }
+
+    #[inline(always)]
     fn sum(self, a: Group) -> u32 {
         a.iter().map(|number| u32::from(*number)).sum()
     }
@@ -202,6 +209,17 @@ impl Lanes for Portable {
         let mut all = [0; GROUP];
         for i in 0..GROUP {
             all[i] = u16::from(bytes[i]);
+        }
+        all
+    }
+
+    #[inline(always)]
+    fn spread(self, bytes: &[u8; GROUP], mask: u16) -> Group {
+        let (mut all, mut next) = ([0; GROUP], 0_usize);
+        for (i, number) in all.iter_mut().enumerate() {
+            let is_there = mask >> i & 1;
+            *number = u16::from(bytes[next & 15]) & is_there.wrapping_neg();
+            next = next.wrapping_add(usize::from(is_there));
         }
         all
     }
@@ -275,6 +293,20 @@ mod avx2 {
         all
     }
 
+    /// All bits of the numbers with a bit in `mask`.
+    #[inline(always)]
+    fn wide(lanes: V3, mask: u16) -> __m256i {
+        let bits = cast!(BITS);
+        lanes.avx2._mm256_cmpeq_epi16(lanes.avx2._mm256_and_si256(lanes.splat(mask), bits), bits)
+    }
+
+    /// All of `a` further on by 16 bytes without `BYTES`, behind zeros.
+    #[inline(always)]
+    fn shifted<const BYTES: i32>(lanes: V3, a: __m256i) -> __m256i {
+        let middle = lanes.avx2._mm256_permute2x128_si256::<0x08>(a, a);
+        lanes.avx2._mm256_alignr_epi8::<BYTES>(a, middle)
+    }
+
     impl Lanes for V3 {
         type Numbers = __m256i;
 
@@ -327,11 +359,6 @@ mod avx2 {
         }
 
         #[inline(always)]
-        fn shift_down(self, a: __m256i, bits: u32) -> __m256i {
-            self.avx2._mm256_srl_epi16(a, self.sse2._mm_cvtsi32_si128(bits as i32))
-        }
-
-        #[inline(always)]
         fn equal(self, a: __m256i, b: __m256i) -> u16 {
             let equal = self.avx2._mm256_cmpeq_epi16(a, b);
             let low = self.avx._mm256_castsi256_si128(equal);
@@ -342,9 +369,7 @@ mod avx2 {
 
         #[inline(always)]
         fn select(self, mask: u16, a: __m256i, b: __m256i) -> __m256i {
-            let bits = cast!(BITS);
-            let mask = self.avx2._mm256_and_si256(self.splat(mask), bits);
-            self.avx2._mm256_blendv_epi8(b, a, self.avx2._mm256_cmpeq_epi16(mask, bits))
+            self.avx2._mm256_blendv_epi8(b, a, wide(self, mask))
         }
 
         #[inline(always)]
@@ -376,6 +401,32 @@ mod avx2 {
             let a = self.add(a, self.avx2._mm256_shuffle_epi8(lower, last));
             let upper = self.avx2._mm256_permute2x128_si256::<0x11>(before, before);
             self.add(a, self.avx2._mm256_shuffle_epi8(upper, last))
+        }
+
+        #[inline(always)]
+        fn running_sums(self, before: __m256i, a: __m256i, mask: u16) -> __m256i {
+            let none = self.splat(0);
+            let mut ended = self.avx2._mm256_cmpeq_epi16(wide(self, mask), none);
+            let mut sums = a;
+            // Each number is the sum of one, two, four, eight and in the end all before it, up to
+            // where a sum ended.
+            macro_rules! step {
+                ($bytes:literal) => {
+                    let before = shifted::<$bytes>(self, sums);
+                    sums = self.add(sums, self.avx2._mm256_andnot_si256(ended, before));
+                    ended = self.avx2._mm256_or_si256(ended, shifted::<$bytes>(self, ended));
+                };
+            }
+            step!(14);
+            step!(12);
+            step!(8);
+            let before_half = self.avx2._mm256_permute2x128_si256::<0x08>(sums, sums);
+            sums = self.add(sums, self.avx2._mm256_andnot_si256(ended, before_half));
+            let ended_half = self.avx2._mm256_permute2x128_si256::<0x08>(ended, ended);
+            ended = self.avx2._mm256_or_si256(ended, ended_half);
+            let upper = self.avx2._mm256_permute2x128_si256::<0x11>(before, before);
+            let last = self.avx2._mm256_shuffle_epi8(upper, cast!([[14_u8, 15]; GROUP]));
+            self.add(sums, self.avx2._mm256_andnot_si256(ended, last))
         }
 
         #[inline(always)]
@@ -412,6 +463,16 @@ mod avx2 {
         }
 
         #[inline(always)]
+        fn spread(self, bytes: &[u8; GROUP], mask: u16) -> __m256i {
+            let ones = self.avx2._mm256_and_si256(wide(self, mask), self.splat(1));
+            let (none, one) = (self.splat(0), self.splat(1));
+            let there = self.avx2._mm256_cmpeq_epi16(ones, one);
+            let places = self.subtract(self.running_sum(none, ones), one);
+            let spread = self.ssse3._mm_shuffle_epi8(cast!(*bytes), cast!(self.to_bytes(places)));
+            self.avx2._mm256_and_si256(self.avx2._mm256_cvtepu8_epi16(spread), there)
+        }
+
+        #[inline(always)]
         fn pack(self, a: __m256i, width: u32, out: &mut [u8; 2 * GROUP]) {
             if width > 8 {
                 return group::pack(&cast!(a), width, out);
@@ -443,7 +504,7 @@ mod avx2 {
             let both = cast!([low[0], low[0]]);
             let windows = self.avx2._mm256_shuffle_epi8(both, cast!(*bytes_of));
             let highest = self.avx2._mm256_mullo_epi16(windows, cast!(*factors));
-            self.shift_down(highest, 16 - width)
+            self.avx2._mm256_srl_epi16(highest, self.sse2._mm_cvtsi32_si128(16 - width as i32))
         }
     }
 }
@@ -493,12 +554,13 @@ mod tests {
             same(v3.follow(x, y), Portable.follow(*a, *b));
             same(v3.running_sum(x, y), Portable.running_sum(*a, *b));
             same(v3.select(b[3], x, y), Portable.select(b[3], *a, *b));
-            for bits in 0..16 {
-                same(v3.shift_down(x, bits), Portable.shift_down(*a, bits));
-            }
             let zero = [0; GROUP];
             assert_eq!(v3.equal(x, v3.load(&zero)), Portable.equal(*a, zero));
             assert_eq!(v3.equal(x, y), Portable.equal(*a, *b));
+            let some = v3.store(v3.select(b[3], x, v3.splat(0)));
+            same(v3.running_sums(y, v3.load(&some), b[3]), Portable.running_sums(*b, some, b[3]));
+            let bytes = Portable.to_bytes(*a);
+            same(v3.spread(&bytes, b[3]), Portable.spread(&bytes, b[3]));
             assert_eq!(v3.sum(x), Portable.sum(*a));
             let width = Portable.width(*a);
             assert_eq!(v3.width(x), width);

@@ -145,11 +145,8 @@ impl<L: Lanes> Row<'_, L> {
                 self.before = match mask {
                     u16::MAX => lanes.running_sum(self.before, changes),
                     0 => none,
-                    _ => lanes.load(&steps(
-                        mask,
-                        &lanes.store(changes),
-                        lanes.store(self.before)[GROUP - 1],
-                    )),
+                    // A pixel that is none has the value above.
+                    _ => lanes.running_sums(self.before, changes, mask),
                 };
                 lanes.add(n, self.before)
             }
@@ -161,16 +158,4 @@ impl<L: Lanes> Row<'_, L> {
         self.keep(values);
         lanes.store(lanes.select(mask, values, none))
     }
-}
-
-/// By how much each pixel of a group is above the one above it: its residual is the change of that
-/// from pixel to pixel, and a pixel that is none has the value above.
-#[inline(always)]
-fn steps(mask: u16, changes: &Group, before: u16) -> Group {
-    let (mut steps, mut step) = (*changes, before);
-    for (i, change) in steps.iter_mut().enumerate() {
-        step = step.wrapping_add(*change) & (mask >> i & 1).wrapping_neg();
-        *change = step;
-    }
-    steps
 }

@@ -79,9 +79,9 @@ impl RowWriter {
     ) {
         let mut row = self.contexts.next(lanes, predictor, pixels.len());
         let groups = whole(pixels, &mut self.filled);
-        // Not a zip, which would not be inlined.
-        for place in 0..groups.len() {
-            let (residuals, mask) = row.residuals(&groups[place]);
+        // No zip of three: what is not inlined does not get a kind's instructions.
+        for (place, pixels) in groups.iter().enumerate() {
+            let (residuals, mask) = row.residuals(pixels);
             self.words[place] = mask;
             group(place, residuals, mask);
         }
@@ -124,9 +124,9 @@ impl RowReader {
         self.mask.row(&mut self.words, pixels.len())?;
         let mut row = self.contexts.next_restored(lanes, predictor, pixels.len());
         let (groups, last) = pixels.as_chunks_mut::<GROUP>();
-        for place in 0..groups.len() {
+        for (place, pixels) in groups.iter_mut().enumerate() {
             let word = self.words[place];
-            groups[place] = row.restore(word, group(place, word)?);
+            *pixels = row.restore(word, group(place, word)?);
         }
         if let (false, Some(word)) = (last.is_empty(), self.words.last()) {
             let pixels = row.restore(*word, group(groups.len(), *word)?);

@@ -82,12 +82,17 @@ impl Writer {
     }
 
     /// Writes numbers below 16, two a byte, the first in the low bits.
+    #[inline(always)]
     pub(super) fn nibbles(&mut self, out: &mut Vec<u8>, stream: &[u8]) {
         let (pairs, last) = stream.as_chunks::<2>();
         let mut bytes = std::mem::take(&mut self.pairs);
         bytes.clear();
-        bytes.extend(pairs.iter().map(|[low, high]| low | high << 4));
-        bytes.extend(last);
+        bytes.resize(pairs.len(), 0);
+        for (byte, pair) in bytes.iter_mut().zip(pairs) {
+            let pair = u16::from_le_bytes(*pair);
+            *byte = (pair | pair >> 4) as u8;
+        }
+        bytes.extend_from_slice(last);
         // Whether there is a last one alone, the length in nibbles says.
         Self::number(out, stream.len() % 2);
         self.bytes(out, &bytes);
