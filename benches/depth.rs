@@ -1,5 +1,5 @@
 //! The lossless codec of depth and infrared beside others: ratio, and MB of pixels coded and
-//! restored a second on one core. `cargo bench --bench depth`; some two minutes.
+//! restored a second on one core. `cargo bench --bench depth`; half a minute.
 //!
 //! Every codec restores every frame bit for bit, or the bench stops. Frames are the real ones in
 //! `../shared/data`, where they are, and the emulator's scene.
@@ -12,7 +12,7 @@ use std::path::Path;
 use std::time::Instant;
 
 /// Rounds of all codecs in turn: a machine that is busy for a while is busy for all of them.
-const ROUNDS: usize = 15;
+const ROUNDS: usize = 101;
 
 /// Frames of one kind.
 struct Frames {
@@ -69,21 +69,73 @@ fn emulated() -> Vec<Frames> {
     ]
 }
 
+type Encode = dyn FnMut(Size, &[u16], &mut Vec<u8>);
+type Decode = dyn FnMut(Size, &[u8], &mut [u16]);
+
 /// One way to code frames.
 struct Codec {
-    name: &'static str,
-    encode: Box<dyn FnMut(Size, &[u16], &mut Vec<u8>)>,
-    decode: Box<dyn FnMut(Size, &[u8], &mut Vec<u16>)>,
+    name: String,
+    encode: Box<Encode>,
+    decode: Box<Decode>,
 }
 
-fn ours(name: &'static str, level: Level) -> Codec {
-    let (mut encoder, mut decoder) = (Encoder::new(level), Decoder::default());
+fn ours(name: &str, mut encoder: Encoder, mut decoder: Decoder) -> Codec {
     Codec {
-        name,
+        name: name.to_owned(),
         encode: Box::new(move |size, pixels, coded| encoder.encode(size, pixels, coded)),
         decode: Box::new(move |size, coded, pixels| {
-            pixels.resize(size.pixels(), 0);
             decoder.decode(size, coded, pixels).expect("it is ours");
+        }),
+    }
+}
+
+fn bytes(pixels: &[u16]) -> Vec<u8> {
+    pixels.iter().flat_map(|pixel| pixel.to_le_bytes()).collect()
+}
+
+fn put(bytes: &[u8], pixels: &mut [u16]) {
+    for (pixel, bytes) in pixels.iter_mut().zip(bytes.as_chunks::<2>().0) {
+        *pixel = u16::from_le_bytes(*bytes);
+    }
+}
+
+/// zstd on the pixels as they are.
+fn zstd(level: i32) -> Codec {
+    let mut coder = zstd::bulk::Compressor::new(level).expect("a level of zstd's");
+    let mut decoder = zstd::bulk::Decompressor::new().expect("memory");
+    Codec {
+        name: format!("zstd {level}"),
+        encode: Box::new(move |_, pixels, coded| {
+            coded.extend(coder.compress(&bytes(pixels)).expect("it takes all bytes"));
+        }),
+        decode: Box::new(move |size, coded, pixels| {
+            let restored = decoder.decompress(coded, size.pixels() * 2);
+            put(&restored.expect("it is zstd's"), pixels);
+        }),
+    }
+}
+
+/// PNG with 16 bits, as fast as its crate can.
+fn png() -> Codec {
+    Codec {
+        name: "16-bit PNG".to_owned(),
+        encode: Box::new(|size, pixels, coded| {
+            let mut encoder = png::Encoder::new(coded, size.width as u32, size.height as u32);
+            encoder.set_color(png::ColorType::Grayscale);
+            encoder.set_depth(png::BitDepth::Sixteen);
+            encoder.set_compression(png::Compression::Fast);
+            let mut writer = encoder.write_header().expect("it goes to memory");
+            let bytes: Vec<_> = pixels.iter().flat_map(|pixel| pixel.to_be_bytes()).collect();
+            writer.write_image_data(&bytes).expect("it goes to memory");
+        }),
+        decode: Box::new(|size, coded, pixels| {
+            let decoder = png::Decoder::new(std::io::Cursor::new(coded));
+            let mut reader = decoder.read_info().expect("a PNG");
+            let mut bytes = vec![0; size.pixels() * 2];
+            reader.next_frame(&mut bytes).expect("a PNG");
+            for (pixel, bytes) in pixels.iter_mut().zip(bytes.as_chunks::<2>().0) {
+                *pixel = u16::from_be_bytes(*bytes);
+            }
         }),
     }
 }
@@ -176,53 +228,67 @@ mod rvl {
 
 fn rvl() -> Codec {
     Codec {
-        name: "RVL",
+        name: "RVL".to_owned(),
         encode: Box::new(|_, pixels, coded| rvl::encode(pixels, coded)),
-        decode: Box::new(|size, coded, pixels| {
-            pixels.resize(size.pixels(), 0);
-            rvl::decode(coded, pixels);
-        }),
+        decode: Box::new(|_, coded, pixels| rvl::decode(coded, pixels)),
     }
 }
 
+/// Codes all frames; gives the seconds that it took.
+fn encode(codec: &mut Codec, frames: &Frames, coded: &mut [Vec<u8>]) -> f64 {
+    let begun = Instant::now();
+    for (frame, coded) in frames.frames.iter().zip(coded) {
+        coded.clear();
+        (codec.encode)(frames.size, frame, coded);
+    }
+    begun.elapsed().as_secs_f64()
+}
+
+/// Restores all frames; gives the seconds that it took.
+fn decode(codec: &mut Codec, frames: &Frames, coded: &[Vec<u8>]) -> f64 {
+    let mut pixels = vec![0; frames.size.pixels()];
+    let mut took = 0.0;
+    for (frame, coded) in frames.frames.iter().zip(coded) {
+        let begun = Instant::now();
+        (codec.decode)(frames.size, coded, &mut pixels);
+        took += begun.elapsed().as_secs_f64();
+        assert!(&pixels == frame, "{} changed a frame", codec.name);
+    }
+    took
+}
+
+fn median(times: &mut [f64]) -> f64 {
+    times.sort_by(f64::total_cmp);
+    times[times.len() / 2]
+}
+
 fn main() {
-    let codecs = || vec![rvl(), ours("fast", Level::Fast), ours("default", Level::Default)];
+    let mut codecs = [
+        ours("fast", Encoder::new(Level::Fast), Decoder::default()),
+        ours("default", Encoder::new(Level::Default), Decoder::default()),
+        ours("fast, portable", Encoder::portable(Level::Fast), Decoder::portable()),
+        ours("default, portable", Encoder::portable(Level::Default), Decoder::portable()),
+        rvl(),
+        zstd(-1),
+        zstd(1),
+        zstd(3),
+        png(),
+    ];
     for frames in real().iter().chain(&emulated()) {
-        println!("{}", frames.name);
-        let mut codecs = codecs();
-        for codec in &mut codecs {
-            let mut bytes = 0;
-            let (mut coded, mut restored) = (Vec::new(), Vec::new());
-            let mut best = [f64::MAX; 2];
-            for frame in &frames.frames {
-                coded.clear();
-                (codec.encode)(frames.size, frame, &mut coded);
-                (codec.decode)(frames.size, &coded, &mut restored);
-                assert!(&restored == frame, "{} changed a frame", codec.name);
-                bytes += coded.len();
+        let raw = (frames.frames.len() * frames.size.pixels() * 2) as f64;
+        let mut coded = codecs.each_ref().map(|_| vec![Vec::new(); frames.frames.len()]);
+        let mut times = codecs.each_ref().map(|_| [Vec::new(), Vec::new()]);
+        for _ in 0..ROUNDS {
+            for ((codec, coded), times) in codecs.iter_mut().zip(&mut coded).zip(&mut times) {
+                times[0].push(encode(codec, frames, coded));
+                times[1].push(decode(codec, frames, coded));
             }
-            let raw = frames.frames.len() * frames.size.pixels() * 2;
-            for _ in 0..ROUNDS * 20 {
-                let begun = Instant::now();
-                for frame in &frames.frames {
-                    coded.clear();
-                    (codec.encode)(frames.size, frame, &mut coded);
-                }
-                best[0] = best[0].min(begun.elapsed().as_secs_f64());
-                let begun = Instant::now();
-                for _ in &frames.frames {
-                    (codec.decode)(frames.size, &coded, &mut restored);
-                }
-                best[1] = best[1].min(begun.elapsed().as_secs_f64());
-            }
-            let mbs = best.map(|s| raw as f64 / s / 1e6);
-            println!(
-                "  {:10} {:.2} @ {:.0}/{:.0}",
-                codec.name,
-                raw as f64 / bytes as f64,
-                mbs[0],
-                mbs[1]
-            );
+        }
+        println!("{}: ratio, MB/s encoded / decoded", frames.name);
+        for ((codec, coded), times) in codecs.iter().zip(&coded).zip(&mut times) {
+            let bytes: usize = coded.iter().map(Vec::len).sum();
+            let [encode, decode] = times.each_mut().map(|times| raw / median(times) / 1e6);
+            println!("  {:<18} {:5.2} {encode:6.0} / {decode:.0}", codec.name, raw / bytes as f64);
         }
     }
 }

@@ -28,8 +28,6 @@ pub enum Level {
     /// What a recorder uses.
     #[default]
     Default,
-    /// For takes that are kept: smaller, and too slow to record with.
-    Archive,
 }
 
 /// Width and height of an image, in pixels.
@@ -52,6 +50,8 @@ impl Size {
 /// How the groups of an image are coded: its first byte.
 const PACKED: u8 = 0;
 const CLASSED: u8 = 1;
+/// The pixels as they are, little-endian: noise has no shorter form.
+const STORED: u8 = 2;
 
 /// Codes images. It keeps its memory from one to the next.
 #[derive(Default)]
@@ -74,13 +74,14 @@ impl Encoder {
     /// The same, in code for every processor: to hold what others give against it.
     #[must_use]
     pub fn portable(level: Level) -> Self {
-        Self { level, is_portable: true, ..Self::default() }
+        Self { is_portable: true, ..Self::new(level) }
     }
 
-    /// Bytes of a coded image of this size, at most.
+    /// Bytes of a coded image of this size, at most. While noise is coded `coded` may grow to some
+    /// more than that for a moment.
     #[must_use]
     pub fn bytes_max(size: Size) -> usize {
-        size.pixels() * 4 + 1024
+        size.pixels() * 2 + 1
     }
 
     /// Appends the coded image to `coded`. `pixels` are its rows, top down.
@@ -107,15 +108,18 @@ impl Work for Encode<'_> {
     #[inline(always)]
     fn on<L: Lanes>(self, lanes: L) {
         let (image, out) = (self.image, self.coded);
+        let begins = out.len();
         let Encoder { level, rows, packed, classed, writer, .. } = self.encoder;
         let predictor = rows.choose(lanes, image.0, image.1);
-        out.push(if *level == Level::Fast { PACKED } else { CLASSED });
-        out.push(predictor as u8);
+        out.extend([if *level == Level::Fast { PACKED } else { CLASSED }, predictor as u8]);
         match level {
             Level::Fast => packed.write(lanes, image, predictor, rows, (writer, out)),
-            Level::Default | Level::Archive => {
-                classed.write(lanes, image, predictor, rows, (writer, out));
-            }
+            Level::Default => classed.write(lanes, image, predictor, rows, (writer, out)),
+        }
+        if out.len() - begins > Encoder::bytes_max(image.0) {
+            out.truncate(begins);
+            out.push(STORED);
+            out.extend(image.1.iter().flat_map(|pixel| pixel.to_le_bytes()));
         }
     }
 }
@@ -165,6 +169,14 @@ impl Work for Decode<'_> {
         let Decoder { rows, unpacked, unclassed, context, .. } = self.decoder;
         let mut reader = Reader::new(context, self.coded);
         let coding = reader.byte()?;
+        if coding == STORED {
+            let (size, pixels) = self.image;
+            let stored = reader.take(size.pixels() * 2)?;
+            for (pixel, bytes) in pixels.iter_mut().zip(stored.as_chunks::<2>().0) {
+                *pixel = u16::from_le_bytes(*bytes);
+            }
+            return reader.end();
+        }
         let number = usize::from(reader.byte()?);
         let predictor = Predictor::ALL.get(number);
         let predictor = *predictor.ok_or_else(|| reader.malformed("an unknown predictor"))?;

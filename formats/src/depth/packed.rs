@@ -11,9 +11,13 @@ use crate::Result;
 /// Bytes that a write of a group may touch.
 const SPARE: usize = 2 * GROUP;
 
+/// A width is told by how much it is more than that of the group above, modulo 32.
+const MORE: u8 = 31;
+
 /// What an encoder keeps from one image to the next.
 #[derive(Default)]
 pub(super) struct Packed {
+    above: Vec<u8>,
     widths: Vec<u8>,
     bits: Vec<u8>,
 }
@@ -30,6 +34,8 @@ impl Packed {
         (writer, out): (&mut Writer, &mut Vec<u8>),
     ) {
         let groups = size.width.div_ceil(GROUP);
+        self.above.clear();
+        self.above.resize(groups, 0);
         self.widths.clear();
         let most = groups * size.height * 2 * GROUP + SPARE;
         if self.bits.len() < most {
@@ -43,10 +49,11 @@ impl Packed {
                 predictor,
                 pixels,
                 #[inline(always)]
-                |_, residuals, word| {
+                |place, residuals, word| {
                     if word != 0 {
                         let width = lanes.width(residuals);
-                        self.widths.push(width as u8);
+                        let above = std::mem::replace(&mut self.above[place], width as u8);
+                        self.widths.push((width as u8).wrapping_sub(above) & MORE);
                         let room = self.bits[at..].first_chunk_mut().expect("room was made");
                         lanes.pack(residuals, width, room);
                         at += 2 * width as usize;
@@ -63,6 +70,7 @@ impl Packed {
 /// What a decoder keeps from one image to the next.
 #[derive(Default)]
 pub(super) struct Unpacked {
+    above: Vec<u8>,
     widths: Vec<u8>,
 }
 
@@ -78,7 +86,9 @@ impl Unpacked {
         reader: &mut Reader<'_>,
     ) -> Result<()> {
         rows.begin(size, reader)?;
-        let groups = size.width.div_ceil(GROUP) * size.height;
+        self.above.clear();
+        self.above.resize(size.width.div_ceil(GROUP), 0);
+        let groups = self.above.len() * size.height;
         self.widths.clear();
         reader.bytes(&mut self.widths, groups)?;
         let bits = reader.stored(groups * 2 * GROUP)?;
@@ -89,11 +99,13 @@ impl Unpacked {
                 predictor,
                 pixels,
                 #[inline(always)]
-                |_, word| {
+                |place, word| {
                     if word == 0 {
                         return Some(lanes.splat(0));
                     }
-                    let width = u32::from(*widths.next()?);
+                    let above = &mut self.above[place];
+                    *above = above.wrapping_add(*widths.next()?) & MORE;
+                    let width = u32::from(*above);
                     let begins = at;
                     at += 2 * width as usize;
                     if at > bits.len() || width > u16::BITS {

@@ -63,15 +63,7 @@ impl Writer {
         if stream.is_empty() {
             return;
         }
-        let mut length = 0;
-        if stream.len() >= CODED_FROM {
-            let room = compress_bound(stream.len());
-            if self.coded.len() < room {
-                self.coded.resize(room, 0);
-            }
-            // What zstd cannot do is done without it.
-            length = self.context.compress2(&mut self.coded[..], stream).unwrap_or(0);
-        }
+        let length = self.code(stream);
         if (1..stream.len()).contains(&length) {
             Self::number(out, length);
             out.extend_from_slice(&self.coded[..length]);
@@ -79,6 +71,19 @@ impl Writer {
             Self::number(out, 0);
             out.extend_from_slice(stream);
         }
+    }
+
+    /// Puts the short form of a stream into `coded`; gives its length, 0 for one that has none. What
+    /// zstd cannot do is done without it.
+    fn code(&mut self, stream: &[u8]) -> usize {
+        if stream.len() < CODED_FROM {
+            return 0;
+        }
+        let room = compress_bound(stream.len());
+        if self.coded.len() < room {
+            self.coded.resize(room, 0);
+        }
+        self.context.compress2(&mut self.coded[..], stream).unwrap_or(0)
     }
 
     /// Writes numbers below 16, two a byte, the first in the low bits.
@@ -133,7 +138,8 @@ impl<'a> Reader<'a> {
         Error::new(ErrorKind::Malformed(what), self.at as u64)
     }
 
-    fn take(&mut self, bytes: usize) -> Result<&'a [u8]> {
+    /// So many bytes.
+    pub(super) fn take(&mut self, bytes: usize) -> Result<&'a [u8]> {
         let taken = self.bytes.get(self.at..).and_then(|rest| rest.get(..bytes));
         let truncated = || Error::new(ErrorKind::Truncated("a coded image"), self.at as u64);
         let taken = taken.ok_or_else(truncated)?;
