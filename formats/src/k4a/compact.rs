@@ -2,8 +2,10 @@
 
 use super::write::VIDEO_CODEC;
 use crate::depth::{Decoder, Encoder, Level, Size};
-use crate::mkv::{Track, TrackKind};
+use crate::mkv::{Header, ReadBlock, Track, TrackKind};
+use crate::take::Profile;
 use crate::{Error, ErrorKind, Result};
+use std::borrow::Cow;
 
 /// Codec of an image track with packed blocks.
 const PACKED_CODEC: &str = "V_GENLOCK/PLANES";
@@ -125,6 +127,17 @@ pub fn unpacked_track(track: &Track) -> Result<Option<Track>> {
     }
 }
 
+/// The profile of a file with this front: none where no track of it is stored otherwise in one than
+/// in the other.
+#[must_use]
+pub fn profile(header: &Header) -> Option<Profile> {
+    let mut tracks = header.tracks.iter();
+    if tracks.any(|track| track.codec_id == PACKED_CODEC) {
+        return Some(Profile::Compact);
+    }
+    header.tracks.iter().find_map(Packing::of).map(|_| Profile::K4a)
+}
+
 fn unsupported(what: &str, name: &str) -> Error {
     Error::new(ErrorKind::Unsupported(format!("{what} {name}")), 0)
 }
@@ -231,6 +244,15 @@ impl Unpacker {
         }
     }
 
+    /// Bytes that `packed` unpacks to, as it says itself.
+    #[must_use]
+    pub fn unpacked_bytes(packing: Packing, packed: &[u8]) -> usize {
+        match packed.first() {
+            Some(&PLANES) => packing.block_bytes(),
+            _ => packed.len().saturating_sub(HEAD_BYTES),
+        }
+    }
+
     fn planes(&mut self, packed: &[u8], block: &mut Vec<u8>) -> Result<()> {
         block.resize(self.packing.block_bytes(), 0);
         let mut at = HEAD_BYTES;
@@ -259,6 +281,27 @@ impl Unpacker {
         match at == packed.len() {
             true => Ok(()),
             false => Err(Error::new(ErrorKind::Malformed("bytes behind an image"), at as u64)),
+        }
+    }
+}
+
+/// The only image of a block: unpacked, where its track is packed and has this unpacker. A block
+/// with laces, which no recorder makes of images, is never packed.
+///
+/// # Errors
+/// Why it holds no image, with the offset of the block.
+pub fn only_image<'a>(
+    block: &ReadBlock<'a>,
+    unpacker: Option<&mut Unpacker>,
+) -> Result<Cow<'a, [u8]>> {
+    let frame = block.only_frame()?;
+    match unpacker.filter(|_| !block.frames.is_laced()) {
+        None => Ok(Cow::Borrowed(frame)),
+        Some(unpacker) => {
+            let mut image = Vec::new();
+            let unpacked = unpacker.unpack(frame, &mut image);
+            unpacked.map_err(|error| Error::new(error.kind, block.at))?;
+            Ok(Cow::Owned(image))
         }
     }
 }
