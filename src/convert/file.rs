@@ -6,7 +6,7 @@ use super::{How, Watch};
 use crate::deal::{cores, in_order};
 use crate::error::{Error, Result};
 use crate::map::Map;
-use crate::record::{PartFile, is_taken, part_path};
+use crate::record::{PartFile, is_taken};
 use crate::repair::{
     Append, LISTED_MAX, LostPart, Tally, grow, header, publish, refuse_growing, refuse_taken,
 };
@@ -15,7 +15,7 @@ use genlock_formats::mkv::{Demuxer, Finish, Kept, Muxer, Salvaged, Track};
 use genlock_formats::take::Profile;
 use serde::Serialize;
 use std::io::IoSlice;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// What came of storing one file in another profile.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -70,20 +70,26 @@ pub(super) fn store(
     watch: &mut Watch<'_>,
 ) -> Result<Converted> {
     let recording = Recording::open(map).map_err(|cause| Error::file(source, &cause))?;
-    let part = part_path(output);
-    if is_taken(&part) {
+    let growing = growing(output);
+    if is_taken(&growing) {
         return Err(Error::Usage(format!(
-            "{} is there, from something that was interrupted or still goes on: remove it when \
-             nothing does",
-            part.display()
+            "{} is there, from a conversion that was interrupted or still goes on: remove it when \
+             none does",
+            growing.display()
         )));
     }
     let forms = forms(source, &recording)?;
-    let mut growing = PartFile::create(output)?;
+    let mut file = PartFile::create_under(growing, output)?;
     let conversion = Conversion { source, map, recording: &recording, forms, output, how };
-    let done = grow(&mut growing, output, |append| conversion.write(append, watch));
+    let done = grow(&mut file, output, |append| conversion.write(append, watch));
     let checked = done.and_then(|converted| conversion.check(converted, watch));
-    publish(growing, checked)
+    publish(file, checked)
+}
+
+/// What a new file is called while it grows. Not `.part`: that may be the name of the source, and
+/// stands for a recording that was not finished.
+fn growing(output: &Path) -> PathBuf {
+    output.with_added_extension("converting")
 }
 
 struct Conversion<'c> {
@@ -166,9 +172,9 @@ impl Conversion<'_> {
 
     /// Reads back what was written, and holds it against what was read of the source.
     fn check(&self, converted: Converted, watch: &mut Watch<'_>) -> Result<Converted> {
-        let part = part_path(self.output);
-        let map = Map::open(&part)?;
-        let failed = |cause: genlock_formats::Error| Error::file(&part, &cause);
+        let written = growing(self.output);
+        let map = Map::open(&written)?;
+        let failed = |cause: genlock_formats::Error| Error::file(&written, &cause);
         let demuxer = Demuxer::open(&map).map_err(failed)?;
         let forms = Forms::of(demuxer.header()).map_err(failed)?;
         let mut content = Content::of_front(&demuxer).map_err(failed)?;
