@@ -181,8 +181,11 @@ fn recordings_of_the_official_writer_come_back_as_its_library_reads_them() {
     }
 }
 
+/// Track, time and duration of a block, and its frames.
+type Unpacked = (u64, i64, Option<u64>, Vec<Vec<u8>>);
+
 /// Every block of a file with its track, time and duration, and its frames, or what they unpack to.
-fn unpacked(bytes: &[u8]) -> Vec<(u64, i64, Option<u64>, Vec<Vec<u8>>)> {
+fn unpacked(bytes: &[u8]) -> Vec<Unpacked> {
     let recording = Recording::open(bytes).expect("it opens");
     let mut unpackers: Vec<_> = recording
         .tracks()
