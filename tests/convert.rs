@@ -16,7 +16,7 @@ use std::sync::atomic::AtomicBool;
 use support::judges::{oracle, real_recording};
 use support::small_disk::SmallDisk;
 use support::unfinished::{frames, is_sound, small};
-use support::{faulty, genlock_exits, official_dump, tool};
+use support::{genlock_exits, official_dump, tool};
 
 fn text(path: &Path) -> &str {
     path.to_str().expect("a plain path")
@@ -119,6 +119,29 @@ fn takes_come_back_byte_for_byte() {
             let [a, b] = [&back, take(devices)].map(|folder| fs::read(folder.join(&name)));
             assert!(a.expect("a file") == b.expect("a file"), "{} differs", name.display());
         }
+    }
+}
+
+#[test]
+fn a_compact_take_that_lost_its_evidence_gets_it_again() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let [packed, repaired] = ["packed", "packed.repaired"].map(|name| folder.path().join(name));
+    converted(0, take(2), &packed, &COMPACT);
+    let toml = fs::read_to_string(packed.join("take.toml")).expect("take.toml");
+    fs::write(packed.join("take.toml"), toml.replace("\"compact\"", "\"k4a\"")).expect("a file");
+    let denied = genlock_exits(1, &["verify", text(&packed)]);
+    let denied = String::from_utf8_lossy(&denied.stdout).into_owned();
+    assert!(denied.contains("is of profile compact, take.toml says k4a"), "{denied}");
+    for name in ["take.toml", "triggers.csv"] {
+        fs::remove_file(packed.join(name)).expect("it is there");
+    }
+    genlock_exits(0, &["repair", text(&packed)]);
+    let toml = fs::read_to_string(repaired.join("take.toml")).expect("take.toml");
+    assert_eq!(Take::from_toml(&toml).map(|take| take.profile), Ok(Profile::Compact));
+    for device in [1, 2] {
+        let name = format!("{device:012}.mkv");
+        let [a, b] = [&packed, &repaired].map(|take| fs::read(take.join(&name)).expect("a file"));
+        assert!(a == b, "{name}");
     }
 }
 
@@ -389,7 +412,7 @@ fn what_cannot_be_converted_is_refused_and_leaves_nothing() {
 }
 
 #[test]
-fn a_full_disk_and_an_interrupt_leave_nothing() {
+fn a_full_disk_leaves_nothing() {
     if let Some(disk) = SmallDisk::mount("tmpfs", 4) {
         for (from, name) in [(recording_of(take(1)), "out.mkv"), (take(1).to_owned(), "out")] {
             let output = disk.path().join(name);
@@ -400,11 +423,21 @@ fn a_full_disk_and_an_interrupt_leave_nothing() {
             assert_eq!(fs::read_dir(disk.path()).expect("a folder").count(), 0);
         }
     }
-    let slow =
-        faulty::Fault { kind: "slow", at: 1, call: "writev", wait_ms: 500, ..Default::default() };
+}
+
+#[cfg(target_arch = "x86_64")]
+#[test]
+fn an_interrupt_leaves_nothing() {
+    let slow = support::faulty::Fault {
+        kind: "slow",
+        at: 1,
+        call: "writev",
+        wait_ms: 500,
+        ..Default::default()
+    };
     for (from, name) in [(recording_of(take(1)), "out.mkv"), (take(2).to_owned(), "out")] {
         let args = ["convert", "--profile", "compact", text(&from)];
-        let mut running = faulty::start(&args, name, slow);
+        let mut running = support::faulty::start(&args, name, slow);
         running.until(|calls| calls.iter().any(|call| call.name == "waits"));
         let id = running.child.id().to_string();
         let told = std::process::Command::new("kill").args(["-s", "INT", &id]).status();
@@ -413,6 +446,46 @@ fn a_full_disk_and_an_interrupt_leave_nothing() {
         assert_eq!(run.status.code(), Some(1), "{}", run.about());
         assert!(run.stderr.contains("stopped"), "{}", run.about());
         assert_eq!(fs::read_dir(run.there()).expect("a folder").count(), 0, "{}", run.about());
+    }
+}
+
+/// Whatever call fails, once or from then on: what has the name is whole, and the exit code tells.
+#[cfg(target_arch = "x86_64")]
+#[test]
+fn a_disk_that_fails_leaves_a_whole_file_or_none() {
+    let source = recording_of(take(1));
+    let args = ["convert", "--profile", "compact", text(&source)];
+    for kind in ["once", "torn", "dead"] {
+        let (mut at, mut refused) = (1, 0);
+        loop {
+            let fault = support::faulty::Fault {
+                kind,
+                at,
+                errno: support::faulty::EIO,
+                ..Default::default()
+            };
+            let run = support::faulty::run(&args, "out.mkv", fault);
+            let code = run.status.code();
+            let output = run.there().join("out.mkv");
+            assert!(matches!(code, Some(0 | 1)), "{}", run.about());
+            assert!(code == Some(1) || output.exists(), "{}", run.about());
+            if output.exists() {
+                genlock_exits(0, &["verify", text(&output)]);
+            } else {
+                refused += 1;
+                let said = run.stderr.contains("cannot") && run.stderr.contains("out.mkv");
+                assert!(said, "{}", run.about());
+            }
+            if kind == "once" {
+                assert!(!growing(&output).exists(), "{}", run.about());
+            }
+            if (run.calls.len() as u64) < at {
+                assert_eq!(code, Some(0), "{}", run.about());
+                break;
+            }
+            at += 1;
+        }
+        assert!(refused > 5, "{kind}: {refused} of {at}");
     }
 }
 

@@ -158,7 +158,7 @@ impl Conversion<'_> {
         lost.extend(damaged.into_iter().take(LISTED_MAX).map(|block| {
             let time_us = offset_us.saturating_add_signed(block.time_ns / 1000);
             LostPart {
-                from_byte: block.from_byte,
+                from_byte: block.what.at,
                 to_byte: block.to_byte,
                 what: block.what.to_string(),
                 kept: false,
