@@ -5,7 +5,7 @@ mod support;
 use genlock::convert::{How, Watch, file};
 use genlock_formats::depth::Level;
 use genlock_formats::k4a::Recording;
-use genlock_formats::mkv::ReadBlock;
+use genlock_formats::mkv::{ReadBlock, Tag};
 use genlock_formats::take::{Profile, Take};
 use serde_json::Value;
 use std::ffi::OsStr;
@@ -15,7 +15,7 @@ use std::sync::OnceLock;
 use std::sync::atomic::AtomicBool;
 use support::judges::{oracle, real_recording};
 use support::small_disk::SmallDisk;
-use support::unfinished::{frames, is_sound, small};
+use support::unfinished::{frames, is_sound, official_killed, small};
 use support::{genlock_exits, official_dump, tool};
 
 fn text(path: &Path) -> &str {
@@ -202,6 +202,35 @@ fn recordings_of_the_official_writer_come_back_as_its_library_reads_them() {
         assert_eq!(Some(before), official(&back), "{color} {depth}");
         is_refused(&packed);
     }
+}
+
+/// What was killed before it said what it is says it then, as after a repair.
+#[test]
+fn a_killed_official_recording_comes_out_as_it_would_be_repaired() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let [killed, packed, back] = ["a.mkv", "b.mkv", "c.mkv"].map(|name| folder.path().join(name));
+    let options = "--color mjpg_720p --depth nfov_2x2binned --imu --captures 170 --distinct 4 \
+                   --pace 4 --no-flush";
+    let options: Vec<_> = options.split_whitespace().collect();
+    let Some(()) = official_killed(&killed, &options) else { return };
+    let lossy = |from: &Path, to: &Path, options: &[&str]| {
+        let args = ["convert", text(from), text(to)];
+        let code = support::genlock([&args[..], options].concat()).status.code();
+        assert!(matches!(code, Some(0 | 3)), "{code:?}");
+    };
+    lossy(&killed, &packed, &COMPACT);
+    lossy(&packed, &back, &K4A);
+    let repaired = killed.with_extension("repaired.mkv");
+    support::genlock(["repair", text(&killed)]);
+    let [repaired, packed, back] = [&repaired, &packed, &back].map(|path| {
+        let bytes = fs::read(path).expect("it was written");
+        is_sound(&bytes);
+        let tags = Recording::open(&bytes).expect("it opens").demuxer().header().tags.clone();
+        (tags, unpacked(&bytes))
+    });
+    assert!(repaired.1.len() > 100 && repaired == packed && repaired == back);
+    let offset = |tag: &&Tag| tag.name == "K4A_START_OFFSET_NS";
+    assert_eq!(back.0.iter().find(offset).map(|tag| &*tag.value), Some("1000000000"));
 }
 
 /// Track, time and duration of a block, and its frames.

@@ -164,5 +164,7 @@ fn file_words(file: &Converted, indent: &str, lines: &mut Vec<String>) {
     ));
     lines.push(format!("{indent}content before {}", file.content_before));
     lines.push(format!("{indent}content after  {}, read back", file.content_after));
+    lines.extend(file.rebuilt.iter().map(|text| format!("{indent}rebuilt: {text}")));
+    lines.extend(file.unknown.iter().map(|text| format!("{indent}unknown: {text}")));
     lines.extend(file.lost.iter().map(|lost| format!("{indent}{}", lost_words(lost))));
 }

@@ -10,7 +10,7 @@ use crate::record::{PartFile, is_taken};
 use crate::repair::{
     Append, LISTED_MAX, LostPart, Tally, grow, header, publish, refuse_growing, refuse_taken,
 };
-use genlock_formats::k4a::{Packing, Recording, packed_track, unpacked_track};
+use genlock_formats::k4a::{Packing, Rebuilt, Recording, packed_track, unpacked_track};
 use genlock_formats::mkv::{Demuxer, Finish, Kept, Muxer, Salvaged, Track};
 use genlock_formats::take::Profile;
 use serde::Serialize;
@@ -31,6 +31,10 @@ pub struct Converted {
     pub content_before: String,
     /// The same of the output, as it was read back from the disk.
     pub content_after: String,
+    /// What a source that was not finished did not say and the output now does.
+    pub rebuilt: Vec<String>,
+    /// What nobody can know any more.
+    pub unknown: Vec<String>,
     /// What of the source could not be read, or has changed since it was written.
     pub lost: Vec<LostPart>,
 }
@@ -109,9 +113,15 @@ impl Conversion<'_> {
     fn write(&self, append: Append<'_>, watch: &mut Watch<'_>) -> Result<(Finish, Converted)> {
         let failed = |cause| Error::file(self.source, &cause);
         let demuxer = self.recording.demuxer();
-        let mut content = Content::of_front(demuxer).map_err(failed)?;
         let profile = self.how.profile;
-        let parts = demuxer.parts_recast(&|track| turned(track, profile)).map_err(failed)?;
+        // Once it is finished nothing tells that it was not, and repair would leave it as it is.
+        let rebuilt = match demuxer.is_finished() {
+            true => Rebuilt::default(),
+            false => self.recording.rebuilt(),
+        };
+        let parts = demuxer.parts_recast(&rebuilt.tags, &|track| turned(track, profile));
+        let parts = parts.map_err(failed)?;
+        let mut content = Content::of_front(demuxer, &parts).map_err(failed)?;
         let (mut muxer, front) = Muxer::with_parts(&header(self.recording, "convert"), &parts);
         let mut front = Some(front);
         let mut tally = Tally::new(self.recording, self.map.len());
@@ -123,7 +133,8 @@ impl Conversion<'_> {
         };
         in_order(cores(), pieces, turner, |(end, turned): Piece| {
             content.blocks(&turned.hashes);
-            damaged.extend(turned.damaged);
+            let room = LISTED_MAX.saturating_sub(damaged.len());
+            damaged.extend(turned.damaged.into_iter().take(room));
             if !turned.cluster.is_empty() {
                 // The front goes with the first cluster: alone it is no recording.
                 let front = front.take();
@@ -146,6 +157,8 @@ impl Conversion<'_> {
             crc32,
             content_before: content.finish(),
             content_after: String::new(),
+            rebuilt: rebuilt.rebuilt,
+            unknown: rebuilt.unknown,
             lost: self.lost(tally, damaged),
         };
         Ok((finish, converted))
@@ -155,7 +168,7 @@ impl Conversion<'_> {
     fn lost(&self, tally: Tally, damaged: Vec<Damaged>) -> Vec<LostPart> {
         let offset_us = self.recording.configuration().start_offset_ns / 1000;
         let mut lost = tally.report.lost;
-        lost.extend(damaged.into_iter().take(LISTED_MAX).map(|block| {
+        lost.extend(damaged.into_iter().map(|block| {
             let time_us = offset_us.saturating_add_signed(block.time_ns / 1000);
             LostPart {
                 from_byte: block.what.at,
@@ -177,7 +190,8 @@ impl Conversion<'_> {
         let failed = |cause: genlock_formats::Error| Error::file(&written, &cause);
         let demuxer = Demuxer::open(&map).map_err(failed)?;
         let forms = Forms::of(demuxer.header()).map_err(failed)?;
-        let mut content = Content::of_front(&demuxer).map_err(failed)?;
+        let parts = demuxer.parts_with(&[]);
+        let mut content = Content::of_front(&demuxer, &parts).map_err(failed)?;
         let pieces = kept(&demuxer, &forms, |_| {});
         let reader = || {
             let mut reader = Reader::new(&forms);
