@@ -303,6 +303,28 @@ fn packed_recording() -> (Vec<u8>, Vec<(u64, u64)>) {
 }
 
 #[test]
+fn info_tells_how_small_each_track_is_packed() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let packed = folder.path().join("packed.mkv");
+    converted(0, &recording_of(take(1)), &packed, &COMPACT);
+    let said = genlock_exits(0, &["info", "--json", text(&packed)]);
+    let said: Value = serde_json::from_slice(&said.stdout).expect("JSON");
+    let tracks = said[0]["recordings"][0]["tracks"].as_array().expect("tracks");
+    let unpacked = |track: &Value| track["packed"]["unpacked_bytes"].as_u64();
+    let image = |width: u64, height: u64, bits: u64| Some(6 * width * height * bits / 8);
+    let expected = [image(1280, 720, 12), image(320, 288, 16), image(320, 288, 16), None];
+    assert_eq!(tracks.iter().map(unpacked).collect::<Vec<_>>(), expected);
+    let packed_bytes: u64 =
+        tracks.iter().filter_map(|track| track["packed"]["packed_bytes"].as_u64()).sum();
+    let file = fs::metadata(&packed).expect("a file").len();
+    assert!(packed_bytes < file && packed_bytes > file / 2, "{packed_bytes} of {file}");
+    let said = genlock_exits(0, &["info", text(&packed)]);
+    let said = String::from_utf8_lossy(&said.stdout).into_owned();
+    assert!(said.contains("profile compact"), "{said}");
+    assert_eq!(said.lines().filter(|line| line.ends_with(" : 1")).count(), 3, "{said}");
+}
+
+#[test]
 fn a_damaged_image_is_found_and_costs_nothing_but_itself() {
     let folder = tempfile::tempdir().expect("a folder");
     let [damaged, back] = ["damaged.mkv", "back.mkv"].map(|name| folder.path().join(name));
@@ -538,6 +560,24 @@ fn emulated_cameras_see_a_compact_recording_as_they_see_the_original() {
     };
     assert_eq!(a.len(), 18);
     assert!(sorted(a) == sorted(b));
+}
+
+#[test]
+fn a_file_that_cannot_be_read_does_not_keep_the_others() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let [packed, out] = ["packed", "out"].map(|name| folder.path().join(name));
+    converted(0, take(2), &packed, &COMPACT);
+    fs::write(packed.join("000000000002.mkv"), "nothing that opens").expect("a file");
+    let there = converted(3, &packed, &out, &K4A);
+    let problems = there["problems"].as_array().expect("problems");
+    let told = |words: &str| problems.iter().any(|one| one.to_string().contains(words));
+    assert!(told("000000000002.mkv: not a Matroska file"), "{there}");
+    let [a, b] = [take(2), &out].map(|take| fs::read(recording_of(take)).expect("a file"));
+    assert!(a == b && !out.join("000000000002.mkv").exists());
+    fs::write(recording_of(&packed), "nothing either").expect("a file");
+    fs::remove_dir_all(&out).expect("it is there");
+    genlock_exits(1, &[&["convert", text(&packed), text(&out)], &K4A[..]].concat());
+    assert!(!out.exists());
 }
 
 #[test]
