@@ -1,13 +1,15 @@
 //! genlock records several Azure Kinect DKs as one instrument.
 //!
-//! Rooms, lowest floor first: [`error`], [`clock`], [`pool`], [`lane`] and [`stage`] know nothing
-//! of cameras; [`frame`] and [`config`] are values; [`usb`] is the door to devices, [`sync`] the
-//! arithmetic of time; [`device`] is one Azure Kinect, [`rig`] many as one; [`record`] makes takes,
-//! [`repair`] finishes what a crash left open.
+//! Rooms, lowest floor first: [`error`], [`clock`], [`pool`], [`lane`], [`stage`] and [`deal`] know
+//! nothing of cameras; [`frame`] and [`config`] are values; [`usb`] is the door to devices,
+//! [`sync`] the arithmetic of time; [`device`] is one Azure Kinect, [`rig`] many as one; [`record`]
+//! makes takes, [`repair`] finishes what a crash left open, [`convert`] stores takes otherwise.
 
 pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod convert;
+pub mod deal;
 pub mod device;
 pub mod error;
 pub mod frame;

@@ -17,6 +17,9 @@ pub struct Take {
     pub genlock: String,
     /// When recording began: RFC 3339, UTC, the host's clock.
     pub started: String,
+    /// How its images are stored. Takes of before there was a choice do not say it.
+    #[serde(default)]
+    pub profile: Profile,
     /// How it ended.
     pub outcome: Outcome,
     /// What ended it before its time.
@@ -38,6 +41,26 @@ pub struct Take {
     /// this was written have none.
     #[serde(default, rename = "file", skip_serializing_if = "Vec::is_empty")]
     pub files: Vec<File>,
+}
+
+/// How the images of a take are stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Profile {
+    /// As every reader of Azure Kinect recordings wants them.
+    #[default]
+    K4a,
+    /// Depth, IR and raw color packed, and restored bit for bit.
+    Compact,
+}
+
+impl fmt::Display for Profile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::K4a => "k4a",
+            Self::Compact => "compact",
+        })
+    }
 }
 
 /// A file of a take, as it was when the take was concluded.
@@ -354,6 +377,7 @@ mod tests {
             format: FORMAT,
             genlock: "0.1.0".to_owned(),
             started: "2026-11-24T14:00:00Z".to_owned(),
+            profile: Profile::Compact,
             outcome: Outcome::Losses,
             reason: None,
             triggers_asked: Some(150),
@@ -378,11 +402,7 @@ mod tests {
                 delay_off_master: Delay::of(0),
                 frames: [("color".to_owned(), 149)].into(),
                 firmware: [("color".to_owned(), "1.6.110".to_owned())].into(),
-                color_controls: [
-                    ("gain".to_owned(), Control::Value(128)),
-                    ("exposure_us".to_owned(), Control::Word("auto".to_owned())),
-                ]
-                .into(),
+                color_controls: [("gain".to_owned(), Control::Value(128))].into(),
                 verdict: Some(Verdict::Fail),
                 reasons: vec!["out of step".to_owned()],
                 clock: Some(Clock {
@@ -426,6 +446,16 @@ mod tests {
     fn a_take_reads_as_it_was_written() {
         let text = take().to_toml();
         assert_eq!(Take::from_toml(&text), Ok(take()), "{text}");
+        let auto = text.replace("gain = 128", "gain = \"auto\"");
+        let auto = Take::from_toml(&auto).expect("a word is a value too");
+        let gain = &auto.devices[0].color_controls["gain"];
+        assert_eq!(gain, &Control::Word("auto".to_owned()));
+    }
+
+    #[test]
+    fn a_take_of_before_there_were_profiles_is_of_the_one_there_was() {
+        let text = take().to_toml().replace("profile = \"compact\"\n", "");
+        assert_eq!(Take::from_toml(&text).map(|take| take.profile), Ok(Profile::K4a));
     }
 
     #[test]

@@ -1,13 +1,13 @@
 //! `genlock info`: what is in takes and recordings. Reads the front of each file and its index, not
-//! its frames.
+//! its frames; of packed tracks the head of each frame.
 
 use super::target::Target;
 use super::{Verdict, lossy, plain, print, print_json};
 use crate::error::{Error, Result};
 use crate::map::Map;
 use clap::Args;
-use genlock_formats::k4a::{Recording, Role};
-use genlock_formats::take::Take;
+use genlock_formats::k4a::{Packing, Recording, Role, Unpacker};
+use genlock_formats::take::{Profile, Take};
 use serde::Serialize;
 use std::path::{Path, PathBuf};
 
@@ -39,6 +39,9 @@ struct FileInfo {
     #[serde(serialize_with = "lossy")]
     path: PathBuf,
     bytes: usize,
+    /// None where the profiles do not differ.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    profile: Option<Profile>,
     finished: bool,
     writer: String,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -69,6 +72,21 @@ struct TrackInfo {
     number: u64,
     name: String,
     codec: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    packed: Option<Packed>,
+}
+
+/// How small the images of a track were packed.
+#[derive(Debug, Serialize)]
+struct Packed {
+    packed_bytes: u64,
+    unpacked_bytes: u64,
+}
+
+impl Packed {
+    fn ratio(&self) -> f64 {
+        self.unpacked_bytes as f64 / self.packed_bytes.max(1) as f64
+    }
 }
 
 #[derive(Debug, Serialize)]
@@ -113,6 +131,7 @@ fn file_info(path: &Path) -> Result<FileInfo> {
     Ok(FileInfo {
         path: path.to_owned(),
         bytes: map.len(),
+        profile: recording.profile(),
         finished: recording.demuxer().is_finished(),
         writer: header.info.writing_app.clone(),
         recorded: header.info.date_utc_ns.and_then(date),
@@ -129,15 +148,7 @@ fn file_info(path: &Path) -> Result<FileInfo> {
         start_offset_us: start_us,
         first_us,
         length_us: start_us.saturating_add(recording.length_us()).saturating_sub(first_us),
-        tracks: header
-            .tracks
-            .iter()
-            .map(|track| TrackInfo {
-                number: track.number,
-                name: track.name.clone(),
-                codec: track.codec_id.clone(),
-            })
-            .collect(),
+        tracks: tracks(&recording),
         attachments: header
             .attachments
             .iter()
@@ -146,6 +157,41 @@ fn file_info(path: &Path) -> Result<FileInfo> {
         tags: header.tags.iter().map(|tag| (tag.name.clone(), tag.value.clone())).collect(),
         notes: notes(&recording),
     })
+}
+
+fn tracks(recording: &Recording<'_>) -> Vec<TrackInfo> {
+    let header = recording.demuxer().header();
+    // One that is packed in an unknown way has kept the recording from being opened, or is none of
+    // its tracks.
+    let packing = |track| Packing::of_packed(track).ok().flatten();
+    let packings = header.tracks.iter().filter_map(|track| Some((track.number, packing(track)?)));
+    let mut packed: Vec<_> = packings
+        .map(|(number, packing)| (number, packing, Packed { packed_bytes: 0, unpacked_bytes: 0 }))
+        .collect();
+    let blocks = (!packed.is_empty()).then(|| recording.blocks().flatten());
+    for block in blocks.into_iter().flatten() {
+        let track = packed.iter_mut().find(|(number, ..)| *number == block.track);
+        if let (Some((_, packing, sum)), Ok(bytes)) = (track, block.only_frame()) {
+            sum.packed_bytes += bytes.len() as u64;
+            sum.unpacked_bytes += Unpacker::unpacked_bytes(*packing, bytes) as u64;
+        }
+    }
+    let mut tracks: Vec<_> = header
+        .tracks
+        .iter()
+        .map(|track| TrackInfo {
+            number: track.number,
+            name: track.name.clone(),
+            codec: track.codec_id.clone(),
+            packed: None,
+        })
+        .collect();
+    for (number, _, sum) in packed {
+        if let Some(track) = tracks.iter_mut().find(|track| track.number == number) {
+            track.packed = Some(sum);
+        }
+    }
+    tracks
 }
 
 /// What is odd in a file, with its place.
@@ -182,7 +228,9 @@ fn words(info: &Info) -> Vec<String> {
 
 fn file_words(file: &FileInfo, lines: &mut Vec<String>) {
     let state = if file.finished { "" } else { ", unfinished" };
-    lines.push(format!("{}: {:.1} MB{state}", file.path.display(), file.bytes as f64 / 1e6));
+    let profile = file.profile.map(|profile| format!(", profile {profile}")).unwrap_or_default();
+    let (path, megabytes) = (file.path.display(), file.bytes as f64 / 1e6);
+    lines.push(format!("{path}: {megabytes:.1} MB{profile}{state}"));
     let serial = file.serial.as_deref().unwrap_or("unknown");
     let version = |version: &Option<String>| version.clone().unwrap_or("unknown".to_owned());
     lines.push(format!(
@@ -211,7 +259,9 @@ fn file_words(file: &FileInfo, lines: &mut Vec<String>) {
     let recorded = file.recorded.as_deref().unwrap_or("unknown time");
     lines.push(format!("  written   by {} at {recorded}", file.writer));
     for track in &file.tracks {
-        lines.push(format!("  track {}   {} ({})", track.number, track.name, track.codec));
+        let ratio = track.packed.as_ref().map(|packed| format!(", {:.3} : 1", packed.ratio()));
+        let TrackInfo { number, name, codec, .. } = track;
+        lines.push(format!("  track {number}   {name} ({codec}){}", ratio.unwrap_or_default()));
     }
     for attached in &file.attachments {
         lines.push(format!("  attached  {}, {} bytes", attached.name, attached.bytes));

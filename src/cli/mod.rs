@@ -2,6 +2,7 @@
 
 mod bus;
 mod check;
+mod convert;
 mod devices;
 mod info;
 mod list;
@@ -54,6 +55,10 @@ enum Command {
     #[command(after_help = "Exit codes: 0 repaired, or nothing to do; 3 repaired, and something \
                             is lost; 1 cannot be repaired; 2 usage.")]
     Repair(repair::RepairArgs),
+    /// Store takes and recordings in another profile, without loss
+    #[command(after_help = "Exit codes: 0 converted, and it holds the same; 3 the same, and \
+                            something of the source was lost before; 1 failed; 2 usage.")]
+    Convert(convert::ConvertArgs),
 }
 
 /// How a command ended, for the program that called it.
@@ -78,6 +83,7 @@ pub fn main() -> ExitCode {
         Command::Info(args) => info::run(&args),
         Command::Verify(args) => verify::run(&args),
         Command::Repair(args) => repair::run(&args),
+        Command::Convert(args) => convert::run(&args),
     };
     match done {
         Ok(Verdict::Whole) => ExitCode::SUCCESS,

@@ -1,4 +1,4 @@
-//! The line that shows how a take goes.
+//! The lines that show how a take goes, and how far work on files is.
 
 use super::tell;
 use crate::record::{DeviceStatus, Status, Waiting};
@@ -19,6 +19,36 @@ pub struct Progress {
     said: Option<Vec<Option<&'static str>>>,
     memory_said: bool,
     quiet: bool,
+}
+
+/// Shows on the terminal, where there is one, how many bytes are done.
+pub struct Bytes(ProgressBar);
+
+impl Bytes {
+    /// A bar for so many bytes.
+    #[must_use]
+    pub fn new(quiet: bool, bytes: u64) -> Self {
+        let shown = !quiet && std::io::stderr().is_terminal();
+        let target =
+            if shown { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
+        let bar = ProgressBar::with_draw_target(Some(bytes), target);
+        let template = "{percent:>3} % {wide_bar} {binary_bytes_per_sec}, {eta} left";
+        // The template is a constant that indicatif accepts.
+        if let Ok(style) = ProgressStyle::with_template(template) {
+            bar.set_style(style);
+        }
+        Self(bar)
+    }
+
+    /// So many more are done.
+    pub fn add(&self, bytes: u64) {
+        self.0.inc(bytes);
+    }
+
+    /// Clears the line.
+    pub fn finish(&self) {
+        self.0.finish_and_clear();
+    }
 }
 
 /// Rates are taken over this time.

@@ -130,7 +130,7 @@ fn file_words(report: &Report, indent: &str, lines: &mut Vec<String>) {
     lines.extend(report.lost.iter().map(|lost| format!("{indent}{}", lost_words(lost))));
 }
 
-fn lost_words(lost: &LostPart) -> String {
+pub(super) fn lost_words(lost: &LostPart) -> String {
     let LostPart { from_byte, to_byte, what, kept, after_us, before_us } = lost;
     let word = if *kept { "damaged, and kept" } else { "lost" };
     let seconds = |us: &u64| format!("{:.3} s", *us as f64 / 1e6);

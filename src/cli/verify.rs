@@ -237,7 +237,7 @@ fn verify_file(path: &Path, listed: bool) -> Result<(Verdict, FileVerified)> {
 fn verify_bytes(path: &Path, bytes: &[u8], listed: bool) -> Result<(Verdict, FileVerified)> {
     let recording = Recording::open(bytes).map_err(|cause| Error::file(path, &cause))?;
     let mut sum = listed.then(|| Sum::new(bytes));
-    let mut blocks = check_blocks(&recording, sum.as_mut());
+    let mut blocks = check_blocks(&recording, sum.as_mut())?;
     blocks.problems.extend(front::problems(&recording));
     let finished = recording.demuxer().is_finished();
     if !finished {

@@ -39,6 +39,7 @@ pub(super) fn of(plan: &Plan, about: &About<'_>, recorded: &[Recorded]) -> Take 
             (None, false) => Outcome::Losses,
         },
         reason: failure.map(ToString::to_string).or_else(|| stopped_early(plan, recorded)),
+        profile: Default::default(),
         triggers_asked: plan.triggers,
         verdict: devices.iter().filter_map(|device| device.verdict).max(),
         host: Some(about.host.clone()),

@@ -85,6 +85,7 @@ impl Evidence<'_> {
                 "the recorder did not come to finish the take; it was repaired from its files"
                     .to_owned(),
             ),
+            profile: self.files.iter().filter_map(|file| file.profile).max().unwrap_or_default(),
             triggers_asked: None,
             verdict: devices.iter().filter_map(|device| device.verdict).max(),
             host: None,

@@ -1,17 +1,17 @@
 //! One file: copied with what is left of it, or finished where it lies.
 
+use super::grow::{grow, publish};
 use super::own_name;
 use super::report::{Report, Tally};
 use crate::error::{Error, Result};
 use crate::map::Map;
-use crate::record::{Disk, PartFile, give_name, is_taken};
+use crate::record::{PartFile, give_name, is_taken};
 use genlock_formats::k4a::Recording;
-use genlock_formats::mkv::{Finish, Muxer, Patch, Salvaged, Step};
+use genlock_formats::mkv::{Finish, Header, Muxer, Patch, Salvaged, Step};
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::IoSlice;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
-use std::sync::mpsc::sync_channel;
 
 /// Writes what is left of the recording at `path` into the new file `output`: with a valid front,
 /// exact sizes and an index. A sound file is left as it is, and nothing is written.
@@ -114,9 +114,6 @@ fn sound(path: &Path, map: &Map, recording: &Recording<'_>) -> Result<Option<Rep
     }
 }
 
-/// How much is written before the disk is told to make it durable, beside the writing of more.
-const SYNC_EVERY_BYTES: u64 = 64 << 20;
-
 /// Lays out anew what is left of a recording of `bytes` bytes: `append` gets the bytes of the new
 /// file, in order. Gives what closes that file, if there is a whole frame to go into it, and what
 /// there is to say.
@@ -130,12 +127,7 @@ pub fn lay_out_anew(
 ) -> Result<(Option<Finish>, Report)> {
     let rebuilt = recording.rebuilt();
     let demuxer = recording.demuxer();
-    let mut header = demuxer.header().clone();
-    if !demuxer.has_info() {
-        header.info.muxing_app = concat!("genlock-", env!("CARGO_PKG_VERSION")).to_owned();
-        header.info.writing_app = concat!("genlock-repair-", env!("CARGO_PKG_VERSION")).to_owned();
-        header.info.title = "Azure Kinect".to_owned();
-    }
+    let header = header(recording, "repair");
     let (mut muxer, front) = Muxer::with_parts(&header, &demuxer.parts_with(&rebuilt.tags));
     let mut tally = Tally::new(recording, bytes);
     tally.report.rebuilt = rebuilt.rebuilt;
@@ -155,6 +147,19 @@ pub fn lay_out_anew(
     Ok((finish, tally.report))
 }
 
+/// The front of a file that `what` lays out anew. It says who wrote it where nothing does.
+#[must_use]
+pub fn header(recording: &Recording<'_>, what: &str) -> Header {
+    let mut header = recording.demuxer().header().clone();
+    if !recording.demuxer().has_info() {
+        let version = env!("CARGO_PKG_VERSION");
+        header.info.muxing_app = format!("genlock-{version}");
+        header.info.writing_app = format!("genlock-{what}-{version}");
+        header.info.title = "Azure Kinect".to_owned();
+    }
+    header
+}
+
 /// Copies what is left.
 pub(super) fn copy(
     path: &Path,
@@ -172,59 +177,32 @@ pub(super) fn copy(
         )));
     }
     let mut file = PartFile::create_under(growing, output)?;
-    let beside = file.beside()?;
-    // The disk is to work while we copy, and not to wait for the last byte.
-    let (grown, heard) = sync_channel(1);
-    let done = std::thread::scope(|scope| {
-        let syncing = scope.spawn(move || heard.into_iter().try_for_each(|()| beside.sync_data()));
-        let mut unsynced = 0;
-        let laid_out = lay_out_anew(recording, map.len(), &mut |pieces| {
-            unsynced += pieces.iter().map(|piece| piece.len() as u64).sum::<u64>();
-            file.append(pieces)?;
-            // A thread that is busy hears of it later.
-            if unsynced >= SYNC_EVERY_BYTES && grown.try_send(()).is_ok() {
-                unsynced = 0;
-            }
-            Ok(())
-        });
-        drop(grown);
-        // The system tells of a write that failed once, and it may have told that thread.
-        let synced = syncing.join().unwrap_or_else(|_| Err(std::io::ErrorKind::Other.into()));
-        let (finish, report) = laid_out?;
-        synced.map_err(|cause| Error::disk("cannot make durable", output, &cause))?;
-        let Some(finish) = finish else {
-            return Err(Error::file(path, &"holds no whole frame: cannot be repaired"));
-        };
-        file.append(&mut [IoSlice::new(&finish.append)])?;
-        file.sync()?;
-        finish.patches.iter().try_for_each(|patch| file.patch(patch.at, &patch.bytes))?;
-        file.sync()?;
-        file.publish()?;
-        Ok(report)
-    });
-    match done {
-        Ok(report) => Ok(Report { output: Some(output.to_owned()), ..report }),
-        Err(cause) => {
-            file.discard();
-            Err(cause)
-        }
-    }
+    let write = |append: &mut dyn FnMut(&mut [IoSlice<'_>]) -> Result<()>| {
+        let (finish, report) = lay_out_anew(recording, map.len(), append)?;
+        let nothing = || Error::file(path, &"holds no whole frame: cannot be repaired");
+        Ok((finish.ok_or_else(nothing)?, report))
+    };
+    let done = grow(&mut file, output, write);
+    let report = publish(file, done)?;
+    Ok(Report { output: Some(output.to_owned()), ..report })
 }
 
+/// That nothing is overwritten.
+///
 /// # Errors
 /// `Usage` when something has this name.
-pub(super) fn refuse_taken(path: &Path) -> Result<()> {
+pub fn refuse_taken(path: &Path) -> Result<()> {
     match is_taken(path) {
         true => Err(Error::Usage(format!("{} exists and is not overwritten", path.display()))),
         false => Ok(()),
     }
 }
 
-/// A recorder holds a lock on what it records.
+/// That nobody records what is to be read: a recorder holds a lock on it.
 ///
 /// # Errors
 /// `Usage` when somebody does.
-pub(super) fn refuse_growing(path: &Path) -> Result<()> {
+pub fn refuse_growing(path: &Path) -> Result<()> {
     let locked = File::open(path).map(|file| file.try_lock_shared());
     match locked {
         Ok(Err(TryLockError::WouldBlock)) => {

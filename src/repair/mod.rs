@@ -3,12 +3,14 @@
 
 mod evidence;
 mod file;
+mod grow;
 mod numbering;
 mod report;
 mod take;
 
-pub use file::{into_new_file, lay_out_anew, where_it_lies};
-pub use report::{LostPart, Report};
+pub use file::{header, into_new_file, lay_out_anew, refuse_growing, refuse_taken, where_it_lies};
+pub use grow::{Append, grow, publish};
+pub use report::{LISTED_MAX, LostPart, Report, Tally};
 pub use take::{TakeReport, take};
 
 use std::path::{Path, PathBuf};

@@ -4,6 +4,7 @@ use crate::error::{Error, Result};
 use crate::map::Map;
 use crate::sync::{Admission, Numbering, Origin};
 use genlock_formats::k4a::{Configuration, ImuSample, Recording, Role, TrackName};
+use genlock_formats::take::Profile;
 use std::path::Path;
 
 /// IMU samples are 600 us apart (usb-protocol.md 7.1): so long a pause is a lost packet.
@@ -22,6 +23,7 @@ pub(super) struct DeviceFile {
     pub recorder: String,
     pub date_utc_ns: Option<i64>,
     pub configuration: Configuration,
+    pub profile: Option<Profile>,
     /// Image tracks with the device times of their frames.
     pub images: Vec<(TrackName, Vec<u64>)>,
     pub imu_samples: u64,
@@ -48,6 +50,7 @@ impl DeviceFile {
             recorder: info.writing_app.trim_start_matches("genlock-").to_owned(),
             date_utc_ns: info.date_utc_ns,
             configuration: recording.configuration().clone(),
+            profile: recording.profile(),
             images: tracks.map(|track| (track, Vec::new())).collect(),
             imu_samples: 0,
             imu_runs: Vec::new(),
@@ -202,6 +205,7 @@ mod tests {
                 depth_delay_us: 0,
                 start_offset_ns: 0,
             },
+            profile: None,
             images: vec![(TrackName::Color, triggers.map(stamp).collect())],
             imu_samples: 0,
             imu_runs: Vec::new(),

@@ -49,15 +49,19 @@ pub struct LostPart {
 }
 
 /// Counts the pieces of a file on their way.
-pub(super) struct Tally {
+#[derive(Debug)]
+pub struct Tally {
     offset_us: u64,
+    /// What there is to say so far.
     pub report: Report,
 }
 
 /// Parts listed at most: a broken file can have millions.
-const LISTED_MAX: usize = 1000;
+pub const LISTED_MAX: usize = 1000;
 
 impl Tally {
+    /// Nothing yet, of a file of so many bytes, but what its front has lost.
+    #[must_use]
     pub fn new(recording: &Recording<'_>, bytes: usize) -> Self {
         let offset_us = recording.configuration().start_offset_ns / 1000;
         let mut report = Report { bytes: bytes as u64, ..Report::default() };
@@ -71,6 +75,7 @@ impl Tally {
         Self { offset_us, report }
     }
 
+    /// Counts a piece.
     pub fn piece(&mut self, piece: &Salvaged<'_>) {
         match piece {
             Salvaged::Lost(lost) => self.lose(lost.bytes.clone(), lost.what, false),

@@ -73,8 +73,8 @@ impl Writer {
         }
     }
 
-    /// Puts the short form of a stream into `coded`; gives its length, 0 for one that has none. What
-    /// zstd cannot do is done without it.
+    /// Puts the short form of a stream into `coded`; gives its length, 0 for one that has none.
+    /// What zstd cannot do is done without it.
     fn code(&mut self, stream: &[u8]) -> usize {
         if stream.len() < CODED_FROM {
             return 0;

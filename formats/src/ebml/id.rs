@@ -60,6 +60,8 @@ pub const TAG_STRING: u32 = 0x4487;
 
 pub const CLUSTER: u32 = 0x1F43_B675;
 pub const TIMESTAMP: u32 = 0xE7;
+pub const POSITION: u32 = 0xA7;
+pub const PREV_SIZE: u32 = 0xAB;
 pub const SIMPLE_BLOCK: u32 = 0xA3;
 pub const BLOCK_GROUP: u32 = 0xA0;
 pub const BLOCK: u32 = 0xA1;

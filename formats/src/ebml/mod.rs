@@ -6,7 +6,7 @@ mod read;
 mod write;
 
 pub use read::{Children, Element, is_top_level, number};
-pub use write::{Writer, put_id, put_size, size_width};
+pub use write::{Writer, put_id, put_size, put_size_of_width, size_width};
 
 /// Bytes from hexadecimal digits, white space ignored.
 #[cfg(test)]

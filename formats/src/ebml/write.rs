@@ -105,7 +105,11 @@ pub fn put_id(bytes: &mut Vec<u8>, id: u32) {
 
 /// Appends an element's size in as few bytes as it needs.
 pub fn put_size(bytes: &mut Vec<u8>, size: u64) {
-    let width = size_width(size);
+    put_size_of_width(bytes, size, size_width(size));
+}
+
+/// Appends an element's size in `width` bytes, at most 8 and no fewer than it needs.
+pub fn put_size_of_width(bytes: &mut Vec<u8>, size: u64, width: usize) {
     let marked = size | (1 << (7 * width));
     bytes.extend_from_slice(&marked.to_be_bytes()[8 - width..]);
 }

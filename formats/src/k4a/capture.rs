@@ -1,5 +1,6 @@
 //! Captures: the images of one device that belong together.
 
+use super::compact::{Unpacker, only_image};
 use super::mode::TrackName;
 use super::recording::{Recording, device_us, fourcc};
 use crate::mkv::{ReadBlock, TrackKind};
@@ -27,17 +28,17 @@ pub struct Image<'a> {
     pub width: u64,
     /// Rows.
     pub height: u64,
-    /// The bytes as they are in the file.
-    pub bytes: &'a [u8],
+    /// The bytes as they are in a file of profile `k4a`; unpacked, where this file is `compact`.
+    pub bytes: Cow<'a, [u8]>,
     big_endian: bool,
 }
 
-impl<'a> Image<'a> {
+impl Image<'_> {
     /// The bytes as a device gives them: 16-bit pixels little-endian.
     #[must_use]
-    pub fn pixels_le(&self) -> Cow<'a, [u8]> {
+    pub fn pixels_le(&self) -> Cow<'_, [u8]> {
         if !self.big_endian {
-            return Cow::Borrowed(self.bytes);
+            return Cow::Borrowed(&self.bytes);
         }
         let mut pixels = self.bytes.to_vec();
         for pixel in pixels.as_chunks_mut::<2>().0 {
@@ -66,6 +67,7 @@ struct ImageTrack<'a> {
     /// By how much the images count as later while they are paired.
     delay_ns: i64,
     waiting: VecDeque<ReadBlock<'a>>,
+    unpacker: Option<Unpacker>,
 }
 
 impl ImageTrack<'_> {
@@ -98,8 +100,8 @@ impl<'a> Captures<'a> {
             };
             let big_endian = fourcc(track).is_ok_and(|fourcc| fourcc == "b16g");
             let (number, size) = (track.number, (width, height));
-            let waiting = VecDeque::new();
-            Some(ImageTrack { name, number, size, big_endian, delay_ns, waiting })
+            let (waiting, unpacker) = (VecDeque::new(), recording.unpacker(name));
+            Some(ImageTrack { name, number, size, big_endian, delay_ns, waiting, unpacker })
         };
         let names = [TrackName::Color, TrackName::Depth, TrackName::Ir];
         Self {
@@ -150,7 +152,7 @@ impl<'a> Iterator for Captures<'a> {
             let Some(block) = track.waiting.pop_front() else {
                 continue;
             };
-            let image = block.only_frame().map(|bytes| Image {
+            let image = only_image(&block, track.unpacker.as_mut()).map(|bytes| Image {
                 time_us: device_us(block.time_ns, self.offset_ns),
                 width: track.size.0,
                 height: track.size.1,

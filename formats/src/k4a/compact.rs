@@ -2,8 +2,10 @@
 
 use super::write::VIDEO_CODEC;
 use crate::depth::{Decoder, Encoder, Level, Size};
-use crate::mkv::{Track, TrackKind};
+use crate::mkv::{Header, ReadBlock, Track, TrackKind};
+use crate::take::Profile;
 use crate::{Error, ErrorKind, Result};
+use std::borrow::Cow;
 
 /// Codec of an image track with packed blocks.
 const PACKED_CODEC: &str = "V_GENLOCK/PLANES";
@@ -14,7 +16,7 @@ const VERSION: u8 = 1;
 /// A packed block begins with how it is packed, and a CRC-32 of what it unpacks to.
 const HEAD_BYTES: usize = 5;
 
-/// The block as it was: it has not the size of its track's images.
+/// The block as it was: it has not the size of its track's images, or is no smaller packed.
 const STORED: u8 = 0;
 
 /// The block's planes, each behind its length.
@@ -125,6 +127,17 @@ pub fn unpacked_track(track: &Track) -> Result<Option<Track>> {
     }
 }
 
+/// The profile of a file with this front: none where no track of it is stored otherwise in one than
+/// in the other.
+#[must_use]
+pub fn profile(header: &Header) -> Option<Profile> {
+    let mut tracks = header.tracks.iter();
+    if tracks.any(|track| track.codec_id == PACKED_CODEC) {
+        return Some(Profile::Compact);
+    }
+    header.tracks.iter().find_map(Packing::of).map(|_| Profile::K4a)
+}
+
 fn unsupported(what: &str, name: &str) -> Error {
     Error::new(ErrorKind::Unsupported(format!("{what} {name}")), 0)
 }
@@ -164,13 +177,21 @@ impl Packer {
     /// Appends a block of profile `k4a` to `packed`, which grows by no more than
     /// [`Packer::bytes_max`].
     pub fn pack(&mut self, block: &[u8], packed: &mut Vec<u8>) {
-        let whole = block.len() == self.packing.block_bytes();
-        packed.push(if whole { PLANES } else { STORED });
+        let head = packed.len();
+        packed.push(PLANES);
         packed.extend(crc32fast::hash(block).to_le_bytes());
-        if !whole {
-            packed.extend(block);
-            return;
+        if block.len() == self.packing.block_bytes() {
+            self.planes(block, packed);
+            if packed.len() - head < HEAD_BYTES + block.len() {
+                return;
+            }
         }
+        packed[head] = STORED;
+        packed.truncate(head + HEAD_BYTES);
+        packed.extend(block);
+    }
+
+    fn planes(&mut self, block: &[u8], packed: &mut Vec<u8>) {
         for (plane, (first, apart)) in self.packing.planes().zip(self.packing.samples()) {
             self.samples.clear();
             if self.packing.layout == Layout::Gray16 {
@@ -231,6 +252,15 @@ impl Unpacker {
         }
     }
 
+    /// Bytes that `packed` unpacks to, as it says itself.
+    #[must_use]
+    pub fn unpacked_bytes(packing: Packing, packed: &[u8]) -> usize {
+        match packed.first() {
+            Some(&PLANES) => packing.block_bytes(),
+            _ => packed.len().saturating_sub(HEAD_BYTES),
+        }
+    }
+
     fn planes(&mut self, packed: &[u8], block: &mut Vec<u8>) -> Result<()> {
         block.resize(self.packing.block_bytes(), 0);
         let mut at = HEAD_BYTES;
@@ -259,6 +289,27 @@ impl Unpacker {
         match at == packed.len() {
             true => Ok(()),
             false => Err(Error::new(ErrorKind::Malformed("bytes behind an image"), at as u64)),
+        }
+    }
+}
+
+/// The only image of a block: unpacked, where its track is packed and has this unpacker. A block
+/// with laces, which no recorder makes of images, is never packed.
+///
+/// # Errors
+/// Why it holds no image, with the offset of the block.
+pub fn only_image<'a>(
+    block: &ReadBlock<'a>,
+    unpacker: Option<&mut Unpacker>,
+) -> Result<Cow<'a, [u8]>> {
+    let frame = block.only_frame()?;
+    match unpacker.filter(|_| !block.frames.is_laced()) {
+        None => Ok(Cow::Borrowed(frame)),
+        Some(unpacker) => {
+            let mut image = Vec::new();
+            let unpacked = unpacker.unpack(frame, &mut image);
+            unpacked.map_err(|error| Error::new(error.kind, block.at))?;
+            Ok(Cow::Owned(image))
         }
     }
 }

@@ -11,7 +11,7 @@ mod recording;
 mod write;
 
 pub use capture::{Capture, Captures, Image};
-pub use compact::{Packer, Packing, Unpacker, packed_track, unpacked_track};
+pub use compact::{Packer, Packing, Unpacker, only_image, packed_track, profile, unpacked_track};
 pub use configuration::Configuration;
 pub use imu::ImuSample;
 pub use mode::{

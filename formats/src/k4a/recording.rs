@@ -1,10 +1,12 @@
 //! A recording of an Azure Kinect, read.
 
+use super::compact::{self, Packing, Unpacker, unpacked_track};
 use super::configuration::Configuration;
 use super::imu::ImuSample;
 use super::mode::{ColorFormat, ColorMode, DepthMode, Rate, Resolution, Role, TrackName};
 use super::write::{CALIBRATION, VIDEO_CODEC};
 use crate::mkv::{Demuxer, Header, Note, ReadBlock, Tag, Target, Track, TrackKind};
+use crate::take::Profile;
 use crate::{Error, ErrorKind, Result};
 
 /// A recording of one device: its configuration, and its captures and samples in order.
@@ -12,8 +14,24 @@ use crate::{Error, ErrorKind, Result};
 pub struct Recording<'a> {
     demuxer: Demuxer<'a>,
     configuration: Configuration,
-    tracks: Vec<(TrackName, usize)>,
+    tracks: Vec<ProfileTrack>,
     notes: Vec<Note>,
+}
+
+/// A track of the profile: as it is in the profile `k4a`, and how its blocks are packed.
+#[derive(Debug, Clone)]
+struct ProfileTrack {
+    name: TrackName,
+    track: Track,
+    packing: Option<Packing>,
+}
+
+impl ProfileTrack {
+    fn read(name: TrackName, track: &Track) -> Result<Self> {
+        let packing = Packing::of_packed(track)?;
+        let track = unpacked_track(track)?.unwrap_or_else(|| track.clone());
+        Ok(Self { name, track, packing })
+    }
 }
 
 impl<'a> Recording<'a> {
@@ -23,10 +41,11 @@ impl<'a> Recording<'a> {
     /// Those of [`Demuxer::open`], and what keeps the file from being an Azure Kinect recording.
     pub fn open(bytes: &'a [u8]) -> Result<Self> {
         let demuxer = Demuxer::open(bytes)?;
-        let tracks: Vec<_> = TrackName::ALL
-            .into_iter()
-            .filter_map(|name| Some((name, find_track(demuxer.header(), name)?)))
-            .collect();
+        let header = demuxer.header();
+        let named = |name| Some((name, &header.tracks[find_track(header, name)?]));
+        let tracks = TrackName::ALL.into_iter().filter_map(named);
+        let tracks: Vec<_> =
+            tracks.map(|(name, track)| ProfileTrack::read(name, track)).collect::<Result<_>>()?;
         if tracks.is_empty() {
             return Err(Error::new(
                 ErrorKind::Unsupported(
@@ -42,7 +61,7 @@ impl<'a> Recording<'a> {
                 color: None,
                 depth: None,
                 rate: Rate::Fps30,
-                imu: tracks.iter().any(|(name, _)| *name == TrackName::Imu),
+                imu: tracks.iter().any(|track| track.name == TrackName::Imu),
                 role: Role::Standalone,
                 subordinate_delay_us: 0,
                 depth_delay_us: 0,
@@ -201,16 +220,38 @@ impl<'a> Recording<'a> {
         (!data.is_empty()).then_some(data)
     }
 
-    /// A track of the profile.
+    fn find(&self, name: TrackName) -> Option<&ProfileTrack> {
+        self.tracks.iter().find(|track| track.name == name)
+    }
+
+    /// A track of the profile, as it is where it is not packed.
     #[must_use]
     pub fn track(&self, name: TrackName) -> Option<&Track> {
-        let (_, index) = self.tracks.iter().find(|(track, _)| *track == name)?;
-        self.demuxer.header().tracks.get(*index)
+        self.find(name).map(|track| &track.track)
+    }
+
+    /// How the blocks of a track are packed; none where they are not.
+    #[must_use]
+    pub fn packing(&self, name: TrackName) -> Option<Packing> {
+        self.find(name)?.packing
+    }
+
+    /// What restores the images of a track, where its blocks are packed.
+    #[must_use]
+    pub fn unpacker(&self, name: TrackName) -> Option<Unpacker> {
+        self.packing(name).map(Unpacker::new)
+    }
+
+    /// How the images are stored; none where no track is stored otherwise in one profile than in
+    /// the other.
+    #[must_use]
+    pub fn profile(&self) -> Option<Profile> {
+        compact::profile(self.demuxer.header())
     }
 
     /// The tracks of the profile that the recording has.
     pub fn tracks(&self) -> impl Iterator<Item = TrackName> + '_ {
-        self.tracks.iter().map(|(name, _)| *name)
+        self.tracks.iter().map(|track| track.name)
     }
 
     /// Every block of the file, in file order.

@@ -8,6 +8,8 @@ use crate::{Error, ErrorKind, Result};
 pub struct ReadBlock<'a> {
     /// Byte offset of its element.
     pub at: u64,
+    /// Byte offset behind it.
+    pub end: u64,
     /// Number of its track.
     pub track: u64,
     /// Time of its first frame in nanoseconds of the file.
@@ -19,7 +21,7 @@ pub struct ReadBlock<'a> {
 }
 
 /// Scale and time of the cluster that a block stands in.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct ClusterTime {
     pub scale_ns: u64,
     pub ticks: u64,
@@ -66,6 +68,7 @@ impl<'a> ReadBlock<'a> {
         let scale_ns = i64::try_from(time.scale_ns).unwrap_or(i64::MAX);
         Ok(Self {
             at: element.at as u64,
+            end: element.content.end as u64,
             track,
             time_ns: ticks.saturating_mul(scale_ns),
             duration_ns,
@@ -107,6 +110,7 @@ impl<'a> ReadBlock<'a> {
 pub struct Laces<'a> {
     rest: &'a [u8],
     sizes: Sizes,
+    laced: bool,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -123,14 +127,14 @@ impl<'a> Laces<'a> {
         let lacing = flags & 0x06;
         if lacing == 0 {
             let sizes = Sizes::Equal { count: 1, bytes: payload.len() };
-            return Ok(Self { rest: payload, sizes });
+            return Ok(Self { rest: payload, sizes, laced: false });
         }
         let (&count, payload) = payload.split_first().ok_or("a lace without a count")?;
         let count = usize::from(count) + 1;
         if lacing == 0x04 {
             let bytes = payload.len() / count;
             return if bytes * count == payload.len() {
-                Ok(Self { rest: payload, sizes: Sizes::Equal { count, bytes } })
+                Ok(Self { rest: payload, sizes: Sizes::Equal { count, bytes }, laced: true })
             } else {
                 Err("a lace of equal frames that does not divide evenly")
             };
@@ -149,7 +153,13 @@ impl<'a> Laces<'a> {
         let last = listed.and_then(|listed| rest.len().checked_sub(listed)).ok_or(SHORT)?;
         sizes.push(last);
         sizes.reverse();
-        Ok(Self { rest, sizes: Sizes::Listed(sizes) })
+        Ok(Self { rest, sizes: Sizes::Listed(sizes), laced: true })
+    }
+
+    /// Whether the block says how its frames are laced, be it a single one.
+    #[must_use]
+    pub fn is_laced(&self) -> bool {
+        self.laced
     }
 }
 

@@ -1,6 +1,6 @@
 //! A cluster as a repair can keep it: its whole blocks, under a head of its own or a new one.
 
-use super::block::ReadBlock;
+use super::block::{ClusterTime, ReadBlock};
 use super::cluster::{Checksum, Cluster};
 use crate::ebml::{Element, id, put_id, size_width};
 use crate::{Error, ErrorKind};
@@ -18,13 +18,16 @@ pub struct Lost {
 /// A cluster, as it can be kept.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Kept<'a> {
-    bytes: &'a [u8],
+    pub(super) bytes: &'a [u8],
     /// Byte offset of the cluster.
     pub at: u64,
     /// What it begins with in place of its own head; empty where all of it is kept as it is.
     pub head: Vec<u8>,
     /// What is kept behind the head.
-    body: Vec<Range<usize>>,
+    pub(super) body: Vec<Range<usize>>,
+    /// The element with its time.
+    pub(super) timestamp: Range<usize>,
+    pub(super) time: ClusterTime,
     /// First block of each track: its number, and nanoseconds of the file.
     firsts: Vec<(u64, i64)>,
     /// Time of the last frame, in nanoseconds of the file.
@@ -83,6 +86,8 @@ impl<'a> Kept<'a> {
             at: element.at as u64,
             head: Vec::new(),
             body: Vec::new(),
+            timestamp: 0..0,
+            time: cluster.time,
             firsts: Vec::new(),
             last_ns: i64::MIN,
             lost: Vec::new(),
@@ -120,6 +125,7 @@ impl<'a> Kept<'a> {
         if kept.firsts.is_empty() {
             return Err(kept.lost);
         }
+        kept.timestamp = time.clone().unwrap_or_default();
         match time {
             Some(time) if !kept.lost.is_empty() || !element.sized || element.cut => {
                 kept.lay_out_head(element, &bytes[time]);

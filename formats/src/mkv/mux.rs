@@ -6,6 +6,7 @@
 
 use super::cluster_layout::{Block, ClusterLayout};
 use super::kept::Kept;
+use super::recast::Recast;
 use super::schema::{Attachment, Header, Info, Tag, Target, Track, TrackKind};
 use super::sum::Sum;
 use crate::ebml::{Writer, id};
@@ -160,6 +161,15 @@ impl Muxer {
         let (cued, end) = (cued.map(ticks), ticks(cluster.last_ns));
         // Its bytes are not looked at here.
         self.rest = None;
+        self.follow(cluster.len(), cued, end);
+    }
+
+    /// A cluster that was laid out around other payloads is in the file.
+    pub fn recast(&mut self, cluster: &Recast) {
+        let ticks = |ns: i64| u64::try_from(ns).unwrap_or(0) / self.info.timestamp_scale_ns.max(1);
+        let cued = cluster.first_of(self.tracks.first().copied());
+        let (cued, end) = (cued.map(ticks), ticks(cluster.last_ns));
+        self.rest = self.rest.map(|rest| rest.then(cluster.sum));
         self.follow(cluster.len(), cued, end);
     }
 

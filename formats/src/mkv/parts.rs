@@ -61,7 +61,7 @@ pub(super) fn tracks(bytes: &[u8], element: &Element) -> Result<Vec<Track>> {
     Ok(tracks)
 }
 
-fn track(bytes: &[u8], entry: &Element) -> Result<Track> {
+pub(super) fn track(bytes: &[u8], entry: &Element) -> Result<Track> {
     let mut track = Track {
         number: 0,
         uid: 0,

@@ -1,7 +1,9 @@
 //! Every block of a recording, looked at: readable, in order, and without gaps.
 
+use crate::deal::{cores, in_order};
+use crate::error::Result;
 use genlock_formats::Error;
-use genlock_formats::k4a::{ImuSample, Recording, TrackName};
+use genlock_formats::k4a::{ImuSample, Recording, TrackName, Unpacker};
 use genlock_formats::mkv::{Checksum, Cluster, ReadBlock};
 use serde::Serialize;
 
@@ -71,7 +73,14 @@ impl<'a> Sum<'a> {
     }
 }
 
-pub(super) fn check_blocks(recording: &Recording<'_>, mut sum: Option<&mut Sum<'_>>) -> Blocks {
+/// Looks at every block.
+///
+/// # Errors
+/// A fault in genlock.
+pub(super) fn check_blocks(
+    recording: &Recording<'_>,
+    mut sum: Option<&mut Sum<'_>>,
+) -> Result<Blocks> {
     let mut blocks = Blocks::default();
     for track in recording.tracks() {
         let Some(entry) = recording.track(track) else {
@@ -88,19 +97,64 @@ pub(super) fn check_blocks(recording: &Recording<'_>, mut sum: Option<&mut Sum<'
             times_us: Vec::new(),
         });
     }
-    for cluster in recording.demuxer().clusters() {
-        match cluster {
-            Ok(cluster) => {
+    // What is not packed is read as fast by one core.
+    let workers = if Images::of(recording).0.is_empty() { 1 } else { cores() };
+    let clusters = recording.demuxer().clusters().map(|cluster| {
+        let bytes = cluster.as_ref().map_or(0, |cluster| cluster.end() - cluster.at());
+        (cluster, bytes as usize)
+    });
+    let look = || {
+        let mut images = Images::of(recording);
+        move |cluster: genlock_formats::Result<_>| cluster.map(|one| (images.damaged(&one), one))
+    };
+    in_order(workers, clusters, look, |looked| {
+        match looked {
+            Ok((damaged, cluster)) => {
                 blocks.cluster(recording, &cluster);
+                damaged.into_iter().for_each(|text| list(&mut blocks.problems, text));
                 if let Some(sum) = &mut sum {
                     sum.up_to(cluster.end());
                 }
             }
             Err(error) => blocks.problem(&error),
         }
-    }
+        Ok(())
+    })?;
     blocks.compare_ends(recording);
-    blocks
+    Ok(blocks)
+}
+
+/// The tracks whose images are packed: name, number, and what unpacks them.
+struct Images(Vec<(TrackName, u64, Unpacker)>, u64);
+
+impl Images {
+    fn of(recording: &Recording<'_>) -> Self {
+        let packed = recording.tracks().filter_map(|name| {
+            Some((name, recording.track(name)?.number, recording.unpacker(name)?))
+        });
+        Self(packed.collect(), recording.configuration().start_offset_ns / 1000)
+    }
+
+    /// Unpacks the images of a cluster; says which do not come out as they were packed.
+    fn damaged(&mut self, cluster: &Cluster<'_>) -> Vec<String> {
+        if self.0.is_empty() {
+            return Vec::new();
+        }
+        let (mut damaged, mut image) = (Vec::new(), Vec::new());
+        for block in cluster.blocks().flatten().filter(|block| !block.frames.is_laced()) {
+            let track = self.0.iter_mut().find(|(_, number, _)| *number == block.track);
+            let (Some((name, _, unpacker)), Ok(packed)) = (track, block.only_frame()) else {
+                continue;
+            };
+            if let Err(error) = unpacker.unpack(packed, &mut image) {
+                let name = name.to_string().to_lowercase();
+                let time_us = self.1.saturating_add_signed(block.time_ns / 1000);
+                let error = Error::new(error.kind, block.at);
+                list(&mut damaged, format!("{name}: {:.6} s: {error}", time_us as f64 / 1e6));
+            }
+        }
+        damaged
+    }
 }
 
 impl Blocks {

@@ -3,7 +3,7 @@
 use super::super::Verdict;
 use super::FileVerified;
 use genlock_formats::k4a::{Recording, TrackName};
-use genlock_formats::take::{Delay, Device, Outcome, Take};
+use genlock_formats::take::{Delay, Device, Outcome, Profile, Take};
 
 /// What a file says of itself, in the words of `take.toml`.
 #[derive(Debug)]
@@ -15,6 +15,8 @@ pub(super) struct Facts {
     depth_mode: String,
     rate: u32,
     imu: bool,
+    /// None where the profiles do not differ.
+    profile: Option<Profile>,
     depth_delay_us: i64,
     delay_off_master_us: i64,
 }
@@ -35,6 +37,7 @@ impl Facts {
             depth_mode: configuration.depth.map_or_else(off, |mode| mode.to_string()),
             rate: configuration.rate.fps(),
             imu: configuration.imu,
+            profile: recording.profile(),
             depth_delay_us: configuration.depth_delay_us.into(),
             delay_off_master_us: configuration.subordinate_delay_us.into(),
         }
@@ -50,6 +53,7 @@ pub(super) fn compare(take: &Take, files: &[FileVerified], problems: &mut Vec<St
     }
     for device in &take.devices {
         compare_device(device, files, problems);
+        compare_profile(take.profile, device, files, problems);
         compare_with_asked(take, device, problems);
     }
     let named = |file: &FileVerified| {
@@ -105,6 +109,21 @@ fn compare_device(device: &Device, files: &[FileVerified], problems: &mut Vec<St
     if device.role == "subordinate" {
         let said = delay(device.delay_off_master);
         differs("has a delay of", &delay(Delay::of(facts.delay_off_master_us)), &said);
+    }
+}
+
+fn compare_profile(
+    said: Profile,
+    device: &Device,
+    files: &[FileVerified],
+    problems: &mut Vec<String>,
+) {
+    let named = |file: &&FileVerified| {
+        device.file.as_deref().is_some_and(|name| file.path.file_name() == Some(name.as_ref()))
+    };
+    let found = files.iter().find(named).and_then(|file| file.facts.as_ref()?.profile);
+    if let (Some(name), Some(found)) = (&device.file, found.filter(|found| *found != said)) {
+        problems.push(format!("{name}: is of profile {found}, take.toml says {said}"));
     }
 }
 

@@ -1,0 +1,131 @@
+//! A take, stored in another profile.
+
+use super::file::{Converted, store};
+use super::{How, Watch};
+use crate::config::Output;
+use crate::error::{Error, Result};
+use crate::map::{Map, read_text};
+use crate::record::Place;
+use crate::repair::{refuse_growing, refuse_taken};
+use genlock_formats::k4a::Recording;
+use genlock_formats::take::{File, Take};
+use serde::Serialize;
+use std::path::{Path, PathBuf};
+
+/// What came of storing a take in another profile.
+#[derive(Debug, Clone, Serialize)]
+pub struct TakeConverted {
+    /// The files, by name.
+    pub files: Vec<(String, Converted)>,
+    /// What is wrong with the take beside that.
+    pub problems: Vec<String>,
+    /// What the take is now.
+    pub take: Take,
+}
+
+/// The evidence of a take.
+const TRIGGERS: &str = "triggers.csv";
+
+/// Length of a `triggers.csv` at most: a day of a rig of four at 30 fps.
+const TRIGGERS_BYTES_MAX: u64 = 1 << 30;
+
+/// Stores the take in `folder`, of which its `take.toml` says `take`, and whose recordings are
+/// `files`, in another profile, in the new folder `output`.
+///
+/// # Errors
+/// As those of [`super::file`], for the first file that has one. Nothing is left then.
+pub fn take(
+    (folder, take, files): (&Path, &Take, &[PathBuf]),
+    output: &Path,
+    how: How,
+    watch: &mut Watch<'_>,
+) -> Result<TakeConverted> {
+    if take.profile == how.profile {
+        return Err(Error::Usage(format!(
+            "{} is of profile {} already: nothing is to be done",
+            folder.display(),
+            how.profile
+        )));
+    }
+    files.iter().try_for_each(|file| refuse_growing(file))?;
+    refuse_taken(output)?;
+    let triggers = read_text(&folder.join(TRIGGERS), TRIGGERS_BYTES_MAX)?;
+    let place = Place::create(&Output::Folder(output.to_owned()))?;
+    let mut stored = Vec::new();
+    let done = store_all((take, files), output, how, watch, &mut stored)
+        .and_then(|converted| concluded(&place, converted, &triggers));
+    if done.is_err() {
+        // Files without the take that they are of would be taken for one that was not finished.
+        for path in stored {
+            let _ = std::fs::remove_file(path);
+        }
+    }
+    done
+}
+
+fn store_all(
+    (take, files): (&Take, &[PathBuf]),
+    output: &Path,
+    how: How,
+    watch: &mut Watch<'_>,
+    stored: &mut Vec<PathBuf>,
+) -> Result<TakeConverted> {
+    let mut converted = TakeConverted {
+        files: Vec::new(),
+        problems: missing(take, files),
+        take: Take { profile: how.profile, files: Vec::new(), ..take.clone() },
+    };
+    for file in files {
+        let old = file.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        // What comes out is finished.
+        let name = old.strip_suffix(".part").unwrap_or(&old);
+        let map = Map::open(file)?;
+        let listed = take.files.iter().find(|listed| listed.name == old);
+        converted.problems.extend(listed.and_then(|listed| changed(listed, &map)));
+        // One file that cannot be read does not keep the others from being converted.
+        if let Err(cause) = Recording::open(&map) {
+            converted.problems.push(Error::file(file, &cause).to_string());
+            continue;
+        }
+        let path = output.join(name);
+        let one = store(file, &map, &path, how, watch)?;
+        stored.push(path);
+        let same = |device: &&mut genlock_formats::take::Device| device.file.as_ref() == Some(&old);
+        for device in converted.take.devices.iter_mut().filter(same) {
+            (device.file, device.bytes) = (Some(name.to_owned()), one.bytes_after);
+        }
+        let (name, bytes, crc32) = (name.to_owned(), one.bytes_after, one.crc32.clone());
+        converted.take.files.push(File { name: name.clone(), bytes, crc32 });
+        converted.files.push((name, one));
+    }
+    if converted.files.is_empty() {
+        return Err(Error::File(converted.problems.join("; ")));
+    }
+    Ok(converted)
+}
+
+fn concluded(place: &Place, converted: TakeConverted, triggers: &str) -> Result<TakeConverted> {
+    let mut converted = converted;
+    converted.take.files.push(File::of(TRIGGERS, triggers.as_bytes()));
+    place.conclude(&converted.take, triggers)?;
+    Ok(converted)
+}
+
+/// Files that the take names and does not have.
+fn missing(take: &Take, files: &[PathBuf]) -> Vec<String> {
+    let is_there = |name: &&String| {
+        !files.iter().any(|file| file.file_name() == Some(std::ffi::OsStr::new(name)))
+    };
+    let named = take.devices.iter().filter_map(|device| device.file.as_ref());
+    named.filter(is_there).map(|name| format!("{name}: is missing")).collect()
+}
+
+/// That a file is not the one that `take.toml` lists: once it is stored otherwise, nothing else
+/// tells it.
+fn changed(listed: &File, map: &Map) -> Option<String> {
+    let found = File::of(&listed.name, map);
+    let same = found.bytes == listed.bytes && found.crc32.eq_ignore_ascii_case(&listed.crc32);
+    (!same).then(|| {
+        format!("{}: does not have the bytes that were written, as take.toml lists", listed.name)
+    })
+}
