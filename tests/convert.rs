@@ -464,7 +464,7 @@ fn what_cannot_be_converted_is_refused_and_leaves_nothing() {
 
 #[test]
 fn a_full_disk_leaves_nothing() {
-    if let Some(disk) = SmallDisk::mount("tmpfs", 4) {
+    if let Some(disk) = SmallDisk::mount("tmpfs", 1) {
         for (from, name) in [(recording_of(take(1)), "out.mkv"), (take(1).to_owned(), "out")] {
             let output = disk.path().join(name);
             let args = ["convert", text(&from), text(&output), "--profile", "compact"];
