@@ -78,6 +78,21 @@ fn images() -> impl Iterator<Item = (String, Size, Vec<u16>)> {
     })
 }
 
+/// A ball before a wall, with a hole.
+fn golden() -> (Size, Vec<u16>) {
+    let size = Size { width: 21, height: 14 };
+    let pixel = |place: usize| {
+        let (x, y) = (place % 21, place / 21);
+        let from_center = x.abs_diff(9).pow(2) + y.abs_diff(6).pow(2);
+        match from_center {
+            0..=3 => 0,
+            4..=30 => (700 + from_center * 2) as u16,
+            _ => (1500 + 3 * x + y + x * y % 5) as u16,
+        }
+    };
+    (size, (0..size.pixels()).map(pixel).collect())
+}
+
 /// One encoder for all of them: nothing of an image stays for the next.
 #[test]
 fn whatever_they_show_images_come_back() {
@@ -159,3 +174,39 @@ fn what_is_no_coded_image_is_refused() {
     }
     assert!(refused > 8_000, "{refused}");
 }
+
+/// What was coded once is read for ever: these were written by version 1.
+#[test]
+fn images_of_version_1_are_read() {
+    let (size, pixels) = golden();
+    for coded in [PACKED, CLASSED] {
+        let digits: Vec<_> = coded.bytes().filter(u8::is_ascii_hexdigit).collect();
+        let byte = |two: &[u8]| u8::from_str_radix(std::str::from_utf8(two).expect("digits"), 16);
+        let coded = digits.chunks(2).map(|two| byte(two).expect("digits"));
+        let (coded, mut restored): (Vec<_>, _) = (coded.collect(), vec![0; size.pixels()]);
+        Decoder::default().decode(size, &coded, &mut restored).expect("it is version 1");
+        assert!(restored == pixels);
+    }
+}
+
+const PACKED: &str = "\
+     00000112006e66666666e66e66666666d66666666666060c000000000008000000030000001c000c031f \
+     0000000001001f190000001f000101071f0000000000001901c802b86b00066000066000066000066000 \
+     066000066000066000b66d0000000002108000042080030820bf114840000c40610108e0009274000000 \
+     00021080000e2000011418bc00000000005060140b4000d225000000000210c001187080fe8a17000000 \
+     000000008009c35800727c020000000000021080000eb05eed02000000000000000000005498c5d22500 \
+     0000007222090000b000e097240000000022220b0000300060927400000000926e00000820d225000000 \
+     0022c704000bc00090727c020000000000021080000ea0dff102000000000000000000008038c6d22500 \
+     0000000238800004200007c717000000000000000011f7580097240000000002108000042080035878be \
+     0000000000a0e11a0be000927400000000021080000e2000010840c20c70c0000230e203084000d22500 \
+     00000022c727727c22c727727c020000000000";
+
+const CLASSED: &str = "\
+     01000112006e66666666e66e66666666d66666666666060c00000000000800000003000000010b006f66 \
+     66666666666666660600000000000000000000001e00222227226700400010222722724c00b0000c0029 \
+     c7272272ff00000000ff05000202070202000f000202020207020207020202070c07021e0002070c0702 \
+     020207020207020202020702020202020202020702020702021d0002020202020702ff11090106ff0202 \
+     07020202020b00000003000000067d430000f50100d2870e13c015d201ffffffffffffffdf046c8de796 \
+     5a0a26a2896822aa191008b11a357ed54755bfaa5e8da11a54028d5f55f551fdaafa4454bfea356a001d \
+     00b8f91405e00528fde21330ebda152cfae320310ef1223d16f31a3512231d000b050606050606050506 \
+     06050506060505060606050606060506060606";
