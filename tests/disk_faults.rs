@@ -22,7 +22,7 @@ use support::turn;
 use support::unfinished::{frames, small};
 
 /// Recorders side by side: each waits for its devices most of the time.
-const SIDE_BY_SIDE: usize = 6;
+const SIDE_BY_SIDE: usize = 4;
 
 /// A take, and where it goes.
 struct Rig {
