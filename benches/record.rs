@@ -8,6 +8,7 @@ use genlock::frame::{Frame, TrackName};
 use genlock::pool::Pool;
 use genlock::record::{About, Disk, PartFile, RecordingFile, swap_bytes};
 use genlock_formats::k4a::{self, Configuration, DepthMode, Rate, Role};
+use genlock_formats::take::Profile;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -81,6 +82,7 @@ fn about() -> About {
             calibration: b"{}".to_vec(),
         },
         written: k4a::About { writing_app: "bench".to_owned(), date_utc_ns: None, uid_seed: 1 },
+        profile: Profile::K4a,
     }
 }
 
@@ -232,5 +234,8 @@ fn main() {
     }
     write_table("disk", here.path());
     sustained(here.path());
-    println!("allocations in 15 s of a take, all stages: {}", counting::allocations_in_mid_take());
+    println!(
+        "allocations in 15 s of a take, all stages: {}",
+        counting::allocations_in_mid_take(Profile::K4a)
+    );
 }

@@ -2,7 +2,7 @@
 //! clock that moves when nobody has work.
 
 use genlock::clock::Clock;
-use genlock::config::{ColorControls, DeviceConfig, Keeping, Opening};
+use genlock::config::{ColorControls, DeviceConfig, Keeping, Opening, Storing};
 use genlock::device::{self, Device, EngineLibrary};
 use genlock::error::{Error, Result};
 use genlock::record::{Disk, Job, Member, Recorded, Surroundings, Take};
@@ -176,6 +176,8 @@ pub struct Scenario {
     pub keep_files: bool,
     /// How the take is kept from harm.
     pub keeping: Keeping,
+    /// How the take is stored.
+    pub storing: Storing,
     /// When the disk is slow.
     pub slow: Option<SlowDisk>,
     /// The disk call of the second device's file from which on all of them fail.
@@ -195,6 +197,7 @@ impl Scenario {
             look_at_cables: false,
             keep_files: true,
             keeping: Keeping::default(),
+            storing: Storing::default(),
             slow: None,
             second_fails_at: None,
         }
@@ -289,6 +292,7 @@ pub fn run(scenario: &Scenario) -> Ran {
         Surroundings {
             bus: bus.clone(),
             keeping: scenario.keeping.clone(),
+            storing: scenario.storing,
             engine: Some(EngineLibrary::emulated().expect("the emulator's engine")),
             clock: clock.clone(),
             place: &mut |serial| {

@@ -16,7 +16,7 @@ const VERSION: u8 = 1;
 /// A packed block begins with how it is packed, and a CRC-32 of what it unpacks to.
 const HEAD_BYTES: usize = 5;
 
-/// The block as it was: it has not the size of its track's images.
+/// The block as it was: it has not the size of its track's images, or is no smaller packed.
 const STORED: u8 = 0;
 
 /// The block's planes, each behind its length.
@@ -177,13 +177,21 @@ impl Packer {
     /// Appends a block of profile `k4a` to `packed`, which grows by no more than
     /// [`Packer::bytes_max`].
     pub fn pack(&mut self, block: &[u8], packed: &mut Vec<u8>) {
-        let whole = block.len() == self.packing.block_bytes();
-        packed.push(if whole { PLANES } else { STORED });
+        let head = packed.len();
+        packed.push(PLANES);
         packed.extend(crc32fast::hash(block).to_le_bytes());
-        if !whole {
-            packed.extend(block);
-            return;
+        if block.len() == self.packing.block_bytes() {
+            self.planes(block, packed);
+            if packed.len() - head < HEAD_BYTES + block.len() {
+                return;
+            }
         }
+        packed[head] = STORED;
+        packed.truncate(head + HEAD_BYTES);
+        packed.extend(block);
+    }
+
+    fn planes(&mut self, block: &[u8], packed: &mut Vec<u8>) {
         for (plane, (first, apart)) in self.packing.planes().zip(self.packing.samples()) {
             self.samples.clear();
             if self.packing.layout == Layout::Gray16 {
@@ -201,7 +209,11 @@ impl Packer {
         }
     }
 
-    /// Bytes of the packed form of a block of so many bytes, at most.
+    /// Bytes that a packed block has more than the block, at most: one that packing makes no
+    /// smaller is stored.
+    pub const GROWTH_MAX: usize = HEAD_BYTES;
+
+    /// Bytes of the packed form of a block of so many bytes, at most; while it is packed.
     #[must_use]
     pub fn bytes_max(&self, block_bytes: usize) -> usize {
         let planes = self.packing.planes().map(|plane| 4 + Encoder::bytes_max(plane));
