@@ -67,13 +67,12 @@ impl fmt::Display for Profile {
     }
 }
 
-/// The word for a level of packing: `fast`, `default` or `archive`.
+/// The word for a level of packing: `fast` or `default`.
 #[must_use]
 pub fn level_word(level: Level) -> &'static str {
     match level {
         Level::Fast => "fast",
         Level::Default => "default",
-        Level::Archive => "archive",
     }
 }
 

@@ -49,10 +49,8 @@ enum Profile {
 enum Level {
     /// For machines with little to spare
     Fast,
-    /// What a recorder uses
+    /// Smaller
     Default,
-    /// Smaller, and slower
-    Archive,
 }
 
 /// What came of it.
@@ -118,7 +116,6 @@ fn how(args: &ConvertArgs) -> Result<How> {
     let level = match args.level {
         Some(Level::Fast) => depth::Level::Fast,
         Some(Level::Default) | None => depth::Level::Default,
-        Some(Level::Archive) => depth::Level::Archive,
     };
     Ok(How { profile, level })
 }
@@ -164,5 +161,7 @@ fn file_words(file: &Converted, indent: &str, lines: &mut Vec<String>) {
     ));
     lines.push(format!("{indent}content before {}", file.content_before));
     lines.push(format!("{indent}content after  {}, read back", file.content_after));
+    lines.extend(file.rebuilt.iter().map(|text| format!("{indent}rebuilt: {text}")));
+    lines.extend(file.unknown.iter().map(|text| format!("{indent}unknown: {text}")));
     lines.extend(file.lost.iter().map(|lost| format!("{indent}{}", lost_words(lost))));
 }

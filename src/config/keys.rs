@@ -287,14 +287,10 @@ fn profile(value: &Value) -> Taken<Profile> {
 }
 
 fn level(value: &Value) -> Taken<Level> {
-    const TAKES: &str = "takes \"fast\" or \"default\"";
     match value.as_str() {
         Some("fast") => Ok(Level::Fast),
         Some("default") => Ok(Level::Default),
-        Some("archive") => Err(format!(
-            "{TAKES}: archive is too slow to record with; record, and then use genlock convert"
-        )),
-        _ => Err(TAKES.to_owned()),
+        _ => Err("takes \"fast\" or \"default\"".to_owned()),
     }
 }
 

@@ -56,9 +56,10 @@ impl Forms {
 /// A block that cannot be unpacked.
 #[derive(Debug)]
 pub(super) struct Damaged {
-    pub from_byte: u64,
+    /// Byte offset behind the block.
     pub to_byte: u64,
     pub time_ns: i64,
+    /// Why, and where it is.
     pub what: Error,
 }
 
@@ -125,8 +126,9 @@ impl Turner {
             let image = match self.reader.image(block) {
                 Ok(image) => image,
                 Err(what) => {
-                    let (from_byte, to_byte, time_ns) = (block.at, block.end, block.time_ns);
-                    damaged.push(Damaged { from_byte, to_byte, time_ns, what });
+                    let what = Error::new(what.kind, block.at);
+                    let (to_byte, time_ns) = (block.end, block.time_ns);
+                    damaged.push(Damaged { to_byte, time_ns, what });
                     return Fate::Gone;
                 }
             };

@@ -1,7 +1,7 @@
 //! What a file holds, whichever way it is stored, as one hash.
 
 use genlock_formats::k4a::unpacked_track;
-use genlock_formats::mkv::{Demuxer, ReadBlock, Track, TrackKind};
+use genlock_formats::mkv::{Demuxer, Parts, ReadBlock, Track, TrackKind};
 use sha2::{Digest, Sha256};
 
 /// SHA-256 of one block.
@@ -13,11 +13,11 @@ pub(super) type BlockHash = [u8; 32];
 pub(super) struct Content(Sha256);
 
 impl Content {
-    /// That of the front of a file.
+    /// That of the front of a file, with these attachments and tags.
     ///
     /// # Errors
     /// When a track is packed in a way that is not known.
-    pub fn of_front(demuxer: &Demuxer<'_>) -> genlock_formats::Result<Self> {
+    pub fn of_front(demuxer: &Demuxer<'_>, parts: &Parts) -> genlock_formats::Result<Self> {
         let mut content = Self(Sha256::new());
         let header = demuxer.header();
         content.number(header.info.timestamp_scale_ns);
@@ -25,7 +25,6 @@ impl Content {
             let unpacked = unpacked_track(packed)?;
             content.track(unpacked.as_ref().unwrap_or(packed));
         }
-        let parts = demuxer.parts_with(&[]);
         content.bytes(&parts.attachments);
         content.bytes(&parts.tags);
         Ok(content)

@@ -6,16 +6,16 @@ use super::{How, Watch};
 use crate::deal::{cores, in_order};
 use crate::error::{Error, Result};
 use crate::map::Map;
-use crate::record::{PartFile, is_taken, part_path};
+use crate::record::{PartFile, is_taken};
 use crate::repair::{
     Append, LISTED_MAX, LostPart, Tally, grow, header, publish, refuse_growing, refuse_taken,
 };
-use genlock_formats::k4a::{Packing, Recording, packed_track, unpacked_track};
+use genlock_formats::k4a::{Packing, Rebuilt, Recording, packed_track, unpacked_track};
 use genlock_formats::mkv::{Demuxer, Finish, Kept, Muxer, Salvaged, Track};
 use genlock_formats::take::Profile;
 use serde::Serialize;
 use std::io::IoSlice;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// What came of storing one file in another profile.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -31,6 +31,10 @@ pub struct Converted {
     pub content_before: String,
     /// The same of the output, as it was read back from the disk.
     pub content_after: String,
+    /// What a source that was not finished did not say and the output now does.
+    pub rebuilt: Vec<String>,
+    /// What nobody can know any more.
+    pub unknown: Vec<String>,
     /// What of the source could not be read, or has changed since it was written.
     pub lost: Vec<LostPart>,
 }
@@ -70,20 +74,26 @@ pub(super) fn store(
     watch: &mut Watch<'_>,
 ) -> Result<Converted> {
     let recording = Recording::open(map).map_err(|cause| Error::file(source, &cause))?;
-    let part = part_path(output);
-    if is_taken(&part) {
+    let growing = growing(output);
+    if is_taken(&growing) {
         return Err(Error::Usage(format!(
-            "{} is there, from something that was interrupted or still goes on: remove it when \
-             nothing does",
-            part.display()
+            "{} is there, from a conversion that was interrupted or still goes on: remove it when \
+             none does",
+            growing.display()
         )));
     }
     let forms = forms(source, &recording)?;
-    let mut growing = PartFile::create(output)?;
+    let mut file = PartFile::create_under(growing, output)?;
     let conversion = Conversion { source, map, recording: &recording, forms, output, how };
-    let done = grow(&mut growing, output, |append| conversion.write(append, watch));
+    let done = grow(&mut file, output, |append| conversion.write(append, watch));
     let checked = done.and_then(|converted| conversion.check(converted, watch));
-    publish(growing, checked)
+    publish(file, checked)
+}
+
+/// What a new file is called while it grows. Not `.part`: that may be the name of the source, and
+/// stands for a recording that was not finished.
+fn growing(output: &Path) -> PathBuf {
+    output.with_added_extension("converting")
 }
 
 struct Conversion<'c> {
@@ -103,9 +113,15 @@ impl Conversion<'_> {
     fn write(&self, append: Append<'_>, watch: &mut Watch<'_>) -> Result<(Finish, Converted)> {
         let failed = |cause| Error::file(self.source, &cause);
         let demuxer = self.recording.demuxer();
-        let mut content = Content::of_front(demuxer).map_err(failed)?;
         let profile = self.how.profile;
-        let parts = demuxer.parts_recast(&|track| turned(track, profile)).map_err(failed)?;
+        // Once it is finished nothing tells that it was not, and repair would leave it as it is.
+        let rebuilt = match demuxer.is_finished() {
+            true => Rebuilt::default(),
+            false => self.recording.rebuilt(),
+        };
+        let parts = demuxer.parts_recast(&rebuilt.tags, &|track| turned(track, profile));
+        let parts = parts.map_err(failed)?;
+        let mut content = Content::of_front(demuxer, &parts).map_err(failed)?;
         let (mut muxer, front) = Muxer::with_parts(&header(self.recording, "convert"), &parts);
         let mut front = Some(front);
         let mut tally = Tally::new(self.recording, self.map.len());
@@ -117,7 +133,8 @@ impl Conversion<'_> {
         };
         in_order(cores(), pieces, turner, |(end, turned): Piece| {
             content.blocks(&turned.hashes);
-            damaged.extend(turned.damaged);
+            let room = LISTED_MAX.saturating_sub(damaged.len());
+            damaged.extend(turned.damaged.into_iter().take(room));
             if !turned.cluster.is_empty() {
                 // The front goes with the first cluster: alone it is no recording.
                 let front = front.take();
@@ -140,6 +157,8 @@ impl Conversion<'_> {
             crc32,
             content_before: content.finish(),
             content_after: String::new(),
+            rebuilt: rebuilt.rebuilt,
+            unknown: rebuilt.unknown,
             lost: self.lost(tally, damaged),
         };
         Ok((finish, converted))
@@ -149,10 +168,10 @@ impl Conversion<'_> {
     fn lost(&self, tally: Tally, damaged: Vec<Damaged>) -> Vec<LostPart> {
         let offset_us = self.recording.configuration().start_offset_ns / 1000;
         let mut lost = tally.report.lost;
-        lost.extend(damaged.into_iter().take(LISTED_MAX).map(|block| {
+        lost.extend(damaged.into_iter().map(|block| {
             let time_us = offset_us.saturating_add_signed(block.time_ns / 1000);
             LostPart {
-                from_byte: block.from_byte,
+                from_byte: block.what.at,
                 to_byte: block.to_byte,
                 what: block.what.to_string(),
                 kept: false,
@@ -166,12 +185,13 @@ impl Conversion<'_> {
 
     /// Reads back what was written, and holds it against what was read of the source.
     fn check(&self, converted: Converted, watch: &mut Watch<'_>) -> Result<Converted> {
-        let part = part_path(self.output);
-        let map = Map::open(&part)?;
-        let failed = |cause: genlock_formats::Error| Error::file(&part, &cause);
+        let written = growing(self.output);
+        let map = Map::open(&written)?;
+        let failed = |cause: genlock_formats::Error| Error::file(&written, &cause);
         let demuxer = Demuxer::open(&map).map_err(failed)?;
         let forms = Forms::of(demuxer.header()).map_err(failed)?;
-        let mut content = Content::of_front(&demuxer).map_err(failed)?;
+        let parts = demuxer.parts_with(&[]);
+        let mut content = Content::of_front(&demuxer, &parts).map_err(failed)?;
         let pieces = kept(&demuxer, &forms, |_| {});
         let reader = || {
             let mut reader = Reader::new(&forms);

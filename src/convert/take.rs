@@ -7,6 +7,7 @@ use crate::error::{Error, Result};
 use crate::map::{Map, read_text};
 use crate::record::Place;
 use crate::repair::{refuse_growing, refuse_taken};
+use genlock_formats::k4a::Recording;
 use genlock_formats::take::{File, Profile, Take, level_word};
 use serde::Serialize;
 use std::path::{Path, PathBuf};
@@ -86,6 +87,11 @@ fn store_all(
         let map = Map::open(file)?;
         let listed = take.files.iter().find(|listed| listed.name == old);
         converted.problems.extend(listed.and_then(|listed| changed(listed, &map)));
+        // One file that cannot be read does not keep the others from being converted.
+        if let Err(cause) = Recording::open(&map) {
+            converted.problems.push(Error::file(file, &cause).to_string());
+            continue;
+        }
         let path = output.join(name);
         let one = store(file, &map, &path, how, watch)?;
         stored.push(path);
@@ -96,6 +102,9 @@ fn store_all(
         let (name, bytes, crc32) = (name.to_owned(), one.bytes_after, one.crc32.clone());
         converted.take.files.push(File { name: name.clone(), bytes, crc32 });
         converted.files.push((name, one));
+    }
+    if converted.files.is_empty() {
+        return Err(Error::File(converted.problems.join("; ")));
     }
     Ok(converted)
 }

@@ -5,6 +5,7 @@ use crate::error::Result;
 use crate::frame::{Cause, Frame, Loss, LostAt, TrackName};
 use crate::lane::{Received, Receiver, Sender, lane};
 use crate::record::dealing::{Collector, Dealer};
+use crate::rig::disk::noise;
 use crate::stage::{Stage, Step};
 use genlock_formats::depth::Level;
 use genlock_formats::k4a::{Packer, Packing};
@@ -125,7 +126,10 @@ struct Packed {
 impl Packed {
     fn new(packing: Packing, level: Level) -> Self {
         let scratch = Vec::with_capacity(Self::bytes_max(packing));
-        Self { packer: Packer::new(packing, level), scratch }
+        let mut packed = Self { packer: Packer::new(packing, level), scratch };
+        // Noise takes as much memory as any image, and what it took is kept for them.
+        packed.packer.pack(&noise(packing.block_bytes()), &mut packed.scratch);
+        packed
     }
 
     /// Bytes that an image takes at most while it is packed.

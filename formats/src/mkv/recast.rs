@@ -5,7 +5,7 @@ use super::demux::Demuxer;
 use super::kept::Kept;
 use super::mux::Parts;
 use super::parts;
-use super::schema::Track;
+use super::schema::{Tag, Track};
 use super::sum::Sum;
 use crate::Result;
 use crate::ebml::{Element, id, put_id, put_size_of_width, size_width};
@@ -144,12 +144,16 @@ impl<'a> Kept<'a> {
 
 impl Demuxer<'_> {
     /// Tracks, attachments and tags as the file has them, but for the codecs of the tracks that
-    /// `each` gives another form.
+    /// `each` gives another form, and with `more` tags behind its own.
     ///
     /// # Errors
     /// Those of `each`.
-    pub fn parts_recast(&self, each: &dyn Fn(&Track) -> Result<Option<Track>>) -> Result<Parts> {
-        let mut parts = self.parts_with(&[]);
+    pub fn parts_recast(
+        &self,
+        more: &[Tag],
+        each: &dyn Fn(&Track) -> Result<Option<Track>>,
+    ) -> Result<Parts> {
+        let mut parts = self.parts_with(more);
         let old = std::mem::take(&mut parts.tracks);
         let whole = Element::read(&old, 0, old.len())?;
         let mut failed = None;
@@ -382,13 +386,14 @@ mod tests {
             codec_private: [&[1], &track.codec_private[..]].concat(),
             ..track.clone()
         };
-        let other = demuxer.parts_recast(&|track| Ok((track.number == 2).then(|| packed(track))));
+        let other =
+            demuxer.parts_recast(&[], &|track| Ok((track.number == 2).then(|| packed(track))));
         let other = other.expect("they are read");
         let (_, front) = Muxer::with_parts(demuxer.header(), &other);
         let there = [&front, &file[file.len() - kept(&demuxer).len() as usize..]].concat();
         let demuxer = Demuxer::open(&there).expect("it opens");
         assert_eq!(demuxer.header().tracks, [track(1), packed(&track(2))]);
-        let back = demuxer.parts_recast(&|one| Ok((one.number == 2).then(|| track(2))));
+        let back = demuxer.parts_recast(&[], &|one| Ok((one.number == 2).then(|| track(2))));
         let was = Demuxer::open(&file).expect("it opens").parts_with(&[]);
         assert_eq!(back, Ok(was));
     }

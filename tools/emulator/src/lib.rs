@@ -24,6 +24,7 @@ pub use descriptors::{Descriptors, Function};
 pub use faults::{Fate, Faults};
 pub use kinect::{Exposure, Kinect, Setup};
 pub use playback::Playback;
+pub use scene::Scene;
 pub use timing::Cable;
 pub use usb::{Read, Received, Request, Stall};
 pub use view::{ImuReading, View};

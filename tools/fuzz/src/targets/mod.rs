@@ -2,6 +2,7 @@
 
 mod device;
 mod files;
+mod packed;
 mod scripted;
 mod texts;
 
@@ -37,11 +38,12 @@ impl Target {
 }
 
 /// Every target.
-pub const ALL: [Target; 11] = [
+pub const ALL: [Target; 12] = [
     files::EBML,
     files::DEMUX,
     files::VERIFY,
     files::REPAIR,
+    packed::PACKED,
     texts::TAKE,
     texts::TRIGGERS,
     texts::RIG,
