@@ -1,4 +1,5 @@
-//! What recording costs, in one table: `cargo bench --bench record`.
+//! What recording costs, in one table: `cargo bench --bench record`; what the profiles cost alone,
+//! with `-- profiles`.
 //!
 //! Writing is measured beside a plain `write` of the same bytes and beside Microsoft's libk4arecord
 //! on the same captures, in turns, in the same run: on a noisy machine the ratios are what counts.
@@ -8,6 +9,7 @@ use genlock::frame::{Frame, TrackName};
 use genlock::pool::Pool;
 use genlock::record::{About, Disk, PartFile, RecordingFile, swap_bytes};
 use genlock_formats::k4a::{self, Configuration, DepthMode, Rate, Role};
+use genlock_formats::take::{Profile, Take};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -81,6 +83,7 @@ fn about() -> About {
             calibration: b"{}".to_vec(),
         },
         written: k4a::About { writing_app: "bench".to_owned(), date_utc_ns: None, uid_seed: 1 },
+        profile: Profile::K4a,
     }
 }
 
@@ -183,32 +186,82 @@ fn write_table(place: &str, folder: &Path) {
     }
 }
 
-/// How many emulated devices record without a loss, by the binary itself.
-fn sustained(folder: &Path) {
-    let seconds = 10;
-    println!("emulated devices for {seconds} s: 1080p MJPG, NFOV unbinned, IMU, 30 fps");
-    for devices in [2, 4, 6, 8] {
-        let take = folder.join(format!("sustained-{devices}"));
-        let cpu = children_time();
-        let wall = Instant::now();
+/// A take of emulated devices, by the binary itself.
+struct Taken {
+    /// How it ended, or why it did not.
+    verdict: String,
+    /// Triggers without a frame, over all tracks and devices.
+    lost: u64,
+    bytes: u64,
+    cores: f64,
+}
+
+const TAKE_S: u64 = 10;
+
+impl Taken {
+    /// Records so many devices into a folder that is gone afterwards.
+    fn record(take: &Path, devices: u64, profile: Profile, level: &[&str]) -> Self {
+        let (cpu, wall) = (children_time(), Instant::now());
         let output = Command::new(env!("CARGO_BIN_EXE_genlock"))
             .args(["record", "--quiet", "--emulated", &devices.to_string()])
-            .args(["-l", &seconds.to_string()])
-            .arg(&take)
+            .args(["-l", &TAKE_S.to_string(), "--profile", &profile.to_string()])
+            .args(level)
+            .arg(take)
             .output()
             .expect("the binary was built with this bench");
         let cpu_s = (children_time() - cpu).as_secs_f64();
-        let bytes: u64 = std::fs::read_dir(&take)
-            .map(|dir| dir.flatten().filter_map(|e| Some(e.metadata().ok()?.len())).sum())
-            .unwrap_or(0);
+        let cores = cpu_s / wall.elapsed().as_secs_f64();
         let verdict = match output.status.code() {
             Some(0) => "whole".to_owned(),
             Some(3) => "with losses".to_owned(),
             _ => String::from_utf8_lossy(&output.stderr).trim().to_owned(),
         };
-        let cores = cpu_s / wall.elapsed().as_secs_f64();
+        let text = std::fs::read_to_string(take.join("take.toml")).unwrap_or_default();
+        let said = Take::from_toml(&text).map(|take| take.devices).unwrap_or_default();
+        let lost = said.iter().map(|device| device.lost()).sum();
+        let bytes = said.iter().map(|device| device.bytes).sum();
+        let _ = std::fs::remove_dir_all(take);
+        Self { verdict, lost, bytes, cores }
+    }
+}
+
+/// How many emulated devices record without a loss.
+fn sustained(folder: &Path) {
+    println!("emulated devices for {TAKE_S} s: 1080p MJPG, NFOV unbinned, IMU, 30 fps");
+    for devices in [2, 4, 6, 8] {
+        let take = folder.join(format!("sustained-{devices}"));
+        let Taken { verdict, bytes, cores, .. } = Taken::record(&take, devices, Profile::K4a, &[]);
         println!("  {devices} devices: {verdict}, {} MB, {cores:.2} cores", bytes / 1_000_000);
-        let _ = std::fs::remove_dir_all(&take);
+    }
+}
+
+/// What a device costs in each profile, with four of them, in turns. What emulating a device and
+/// its depth engine costs is in all of them.
+fn profiles(folder: &Path) {
+    const DEVICES: u64 = 4;
+    let ways: [(&str, Profile, &[&str]); 3] = [
+        ("k4a", Profile::K4a, &[]),
+        ("compact, fast", Profile::Compact, &["--level", "fast"]),
+        ("compact, default", Profile::Compact, &["--level", "default"]),
+    ];
+    println!("{DEVICES} emulated devices for {TAKE_S} s, {ROUNDS} rounds in turns");
+    let mut taken: [Vec<Taken>; 3] = Default::default();
+    for _ in 0..ROUNDS {
+        for ((_, profile, level), taken) in ways.iter().zip(&mut taken) {
+            taken.push(Taken::record(&folder.join("profile"), DEVICES, *profile, level));
+        }
+    }
+    for ((name, ..), mut taken) in ways.iter().zip(taken) {
+        let lost: Vec<_> = taken.iter().map(|take| take.lost.to_string()).collect();
+        taken.sort_by(|a, b| a.cores.total_cmp(&b.cores));
+        let Some(Taken { verdict, bytes, cores, .. }) = taken.get(ROUNDS / 2) else { return };
+        println!(
+            "  {name:<17} {:>5.1} % of a core and {:>4} MB a device, frames lost in each round: {} \
+             ({verdict} in the median)",
+            cores * 100.0 / DEVICES as f64,
+            bytes / 1_000_000 / DEVICES,
+            lost.join(", ")
+        );
     }
 }
 
@@ -227,10 +280,17 @@ fn main() {
         return;
     }
     let here = tempfile::tempdir_in(env!("CARGO_MANIFEST_DIR")).expect("a folder on the disk");
+    if std::env::args().any(|arg| arg == "profiles") {
+        return profiles(here.path());
+    }
     if let Ok(memory) = tempfile::tempdir_in("/dev/shm") {
         write_table("tmpfs", memory.path());
     }
     write_table("disk", here.path());
     sustained(here.path());
-    println!("allocations in 15 s of a take, all stages: {}", counting::allocations_in_mid_take());
+    profiles(here.path());
+    for profile in [Profile::K4a, Profile::Compact] {
+        let count = counting::allocations_in_mid_take(profile);
+        println!("allocations in 15 s of a take in profile {profile}, all stages: {count}");
+    }
 }

@@ -6,7 +6,9 @@
 mod simulated;
 
 use genlock::clock::Clock;
-use genlock::config::{DeviceConfig, Devices, Keeping, Opening, Output, Pick, Plan, Wanted};
+use genlock::config::{
+    DeviceConfig, Devices, Keeping, Opening, Output, Pick, Plan, Storing, Wanted,
+};
 use genlock::record::{self, Recorded, delay_us};
 use genlock::sync::{LowerHull, Phase, pairs, quantile};
 use genlock::usb::Bus;
@@ -126,6 +128,7 @@ fn first_bytes_after_s(devices: usize) -> f64 {
         wanted: Wanted::Alike { pick: Pick::All, config, role_given: false, delay_given: false },
         opening: Opening::default(),
         keeping: Keeping::default(),
+        storing: Storing::default(),
         triggers: Some(15),
         output: Output::Folder(folder.path().join("take")),
         depth_engine: None,

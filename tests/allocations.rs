@@ -3,7 +3,12 @@
 #[path = "../benches/counting/mod.rs"]
 mod counting;
 
+use genlock_formats::take::Profile;
+
+/// One test: what is counted is the whole process.
 #[test]
 fn a_running_take_allocates_nothing() {
-    assert_eq!(counting::allocations_in_mid_take(), 0);
+    for profile in [Profile::K4a, Profile::Compact] {
+        assert_eq!(counting::allocations_in_mid_take(profile), 0, "{profile}");
+    }
 }

@@ -4,7 +4,9 @@
 mod support;
 
 use genlock::clock::Clock;
-use genlock::config::{DeviceConfig, Devices, Keeping, Named, Opening, Output, Plan, Wanted};
+use genlock::config::{
+    DeviceConfig, Devices, Keeping, Named, Opening, Output, Plan, Storing, Wanted,
+};
 use genlock::error::Result;
 use genlock::record;
 use genlock::rig::Finding;
@@ -267,6 +269,7 @@ fn rig(place: &Path, devices: Devices, count: usize) -> Plan {
         wanted: Wanted::Each((1..=count).map(named).collect()),
         opening: Opening::default(),
         keeping: Keeping::default(),
+        storing: Storing::default(),
         triggers: Some(5),
         output: Output::Folder(place.join("take")),
         depth_engine: None,

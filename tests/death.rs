@@ -4,7 +4,9 @@
 mod support;
 
 use genlock::clock::Clock;
-use genlock::config::{DeviceConfig, Devices, Keeping, Opening, Output, Pick, Plan, Wanted};
+use genlock::config::{
+    DeviceConfig, Devices, Keeping, Opening, Output, Pick, Plan, Storing, Wanted,
+};
 use genlock::record::{self, Status};
 use genlock::usb::Bus;
 use genlock::usb::emulated::EmulatedBus;
@@ -50,6 +52,7 @@ fn record(
         },
         opening: Opening::default(),
         keeping: Keeping { rejoin_for, ..Keeping::default() },
+        storing: Storing::default(),
         force: false,
         triggers,
         output: Output::Folder(output.to_owned()),

@@ -4,13 +4,15 @@
 use clap::Parser;
 use genlock::cli::RecordArgs;
 use genlock::clock::Clock;
-use genlock::config::{self, Devices, Keeping, Opening, Plan, Shed, Wanted};
+use genlock::config::{self, Devices, Keeping, Opening, Plan, Shed, Storing, Wanted};
 use genlock::record;
 use genlock::usb::Bus;
 use genlock::usb::emulated::EmulatedBus;
 use genlock_emulator::{Function, Playback, Received};
+use genlock_formats::depth::Level;
 use genlock_formats::k4a::{Recording, TrackName};
-use genlock_formats::take::{Control, Device, Take};
+use genlock_formats::mkv::Demuxer;
+use genlock_formats::take::{Control, Device, Profile, Take};
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -239,6 +241,76 @@ fn a_length_in_time_is_a_number_of_triggers() {
     assert_eq!(triggers(""), None);
 }
 
+/// The codec of each track of a file, in its order.
+fn codecs(bottom: &Bottom) -> Vec<String> {
+    let bytes = std::fs::read(bottom.folder.join(format!("{MASTER}.mkv"))).expect("a file");
+    let demuxer = Demuxer::open(&bytes).expect("a file");
+    demuxer.header().tracks.iter().map(|track| track.codec_id.clone()).collect()
+}
+
+#[test]
+fn profile_and_level_reach_the_tracks_and_the_take() {
+    const PLAIN: &str = "V_MS/VFW/FOURCC";
+    const PACKED: &str = "V_GENLOCK/PLANES";
+    let (folder, path) = pair("profile = 'compact'\nlevel = 'fast'", "role = 'sub'");
+    let of_rig = ["--rig", &path];
+    let over_rig = ["--rig", &path, "--profile", "k4a"];
+    let small = ["--emulated", "1", "-c", "720p", "-d", "NFOV_2X2BINNED", "--imu", "off"];
+    let words = |more: &[&'static str]| [&small[..], more].concat();
+    for (words, color, images, level) in [
+        (words(&[]), PLAIN, PLAIN, None),
+        (words(&["--profile", "k4a"]), PLAIN, PLAIN, None),
+        (words(&["--profile", "compact"]), PLAIN, PACKED, Some("default")),
+        (words(&["--profile", "compact", "--level", "default"]), PLAIN, PACKED, Some("default")),
+        (words(&["--profile", "compact", "--level", "fast"]), PLAIN, PACKED, Some("fast")),
+        (words(&["--set", "profile=compact", "--set", "level=fast"]), PLAIN, PACKED, Some("fast")),
+        (
+            words(&["--profile", "compact", "--set", "color_mode=720p_NV12"]),
+            PACKED,
+            PACKED,
+            Some("default"),
+        ),
+        (
+            words(&["--profile", "compact", "--set", "color_mode=720p_YUY2"]),
+            PACKED,
+            PACKED,
+            Some("default"),
+        ),
+        (of_rig.to_vec(), PLAIN, PACKED, Some("fast")),
+        (over_rig.to_vec(), PLAIN, PLAIN, None),
+    ] {
+        let bottom = record_words(&words);
+        assert_eq!(codecs(&bottom), [color, images, images], "{words:?}");
+        let text = std::fs::read_to_string(bottom.folder.join("take.toml")).expect("a take");
+        let take = Take::from_toml(&text).expect("it reads");
+        let packed = images == PACKED;
+        let profile = if packed { Profile::Compact } else { Profile::K4a };
+        assert_eq!((take.profile, take.level.as_deref()), (profile, level), "{words:?}");
+    }
+    drop(folder);
+}
+
+#[test]
+fn a_level_that_nothing_is_packed_with_is_refused() {
+    let refusal = |words: &[&str]| {
+        let words = [&["record", "nowhere"], words].concat();
+        let parsed = Line::try_parse_from(words).map_err(|error| error.to_string());
+        let plan = parsed.map(|line| line.args.resolve().map_err(|error| error.to_string()));
+        plan.and_then(|plan| plan).expect_err("it cannot be")
+    };
+    let told = refusal(&["--emulated", "1", "--level", "fast"]);
+    assert!(told.contains("--level") && told.contains("--profile compact"), "{told}");
+    let told = refusal(&["--emulated", "1", "--set", "encoders=2"]);
+    assert!(told.starts_with("--set encoders=2: encoders is of profile compact"), "{told}");
+    let told = refusal(&["--emulated", "1", "--profile", "compact", "--level", "best"]);
+    assert!(told.contains("takes \"fast\" or \"default\""), "{told}");
+    let told = refusal(&["--emulated", "1", "--profile", "zip"]);
+    assert!(told.contains("takes \"k4a\" or \"compact\""), "{told}");
+    let (_folder, rig) = pair("level = 'fast'", "role = 'sub'");
+    let told = refusal(&["--rig", &rig]);
+    assert!(told.contains("rig.toml:5:1: level"), "{told}");
+}
+
 /// Everything that a rig file says of a device: the key, a value, where it is found at the bottom
 /// and what is there. The device is a subordinate, so that every key means something to it.
 type Found = (&'static str, &'static str, fn(&Bottom) -> String, &'static str);
@@ -448,6 +520,9 @@ fn every_key_of_the_rig_is_found_at_the_bottom() {
         ("sync_every", "0.5"),
         ("rejoin_for", "'2m'"),
         ("shed", "['ir', 'trigger']"),
+        ("profile", "'compact'"),
+        ("level", "'fast'"),
+        ("encoders", "3"),
         ("depth_engine", "'/opt/engine.so'"),
     ];
     let keeping = Keeping {
@@ -455,6 +530,7 @@ fn every_key_of_the_rig_is_found_at_the_bottom() {
         rejoin_for: Duration::from_secs(120),
         shed: vec![Shed::Track(TrackName::Ir), Shed::Trigger],
     };
+    let storing = Storing { profile: Profile::Compact, level: Level::Fast, encoders: 3 };
     let (_folder, rig) = pair(&keys.map(|(key, value)| format!("{key} = {value}")).join("\n"), "");
     let of_file = plan(&["--rig", &rig, "--set", &format!("{SUBORDINATE}.role=sub"), "nowhere"]);
     let sets = keys.map(|(key, value)| format!("{key}={value}"));
@@ -462,11 +538,13 @@ fn every_key_of_the_rig_is_found_at_the_bottom() {
     words.extend(sets.iter().flat_map(|set| ["--set", set]));
     for plan in [of_file, plan(&words)] {
         assert_eq!((plan.opening, &plan.keeping), (opening, &keeping));
+        assert_eq!(plan.storing, storing);
         assert_eq!(plan.depth_engine, Some(PathBuf::from("/opt/engine.so")));
     }
     let untouched = plan(&["--emulated", "1", "nowhere"]);
     assert_eq!((untouched.opening, untouched.depth_engine), (Opening::default(), None));
     assert_eq!(untouched.keeping, Keeping::default());
+    assert_eq!(untouched.storing, Storing::default());
     assert!(!untouched.force && plan(&["--emulated", "1", "--force", "nowhere"]).force);
 }
 
@@ -545,7 +623,7 @@ fn no_key_is_without_its_test() {
     tested.extend(
         ["warm_up", "lock_exposure", "lock_white_balance", "copy_master", "depth_engine"]
             .iter()
-            .chain(&["sync_every", "rejoin_for", "shed"])
+            .chain(&["sync_every", "rejoin_for", "shed", "profile", "level", "encoders"])
             .chain(&["emulator.devices", "emulator.seed", "emulator.from"])
             .map(|key| (*key).to_owned()),
     );

@@ -5,9 +5,12 @@
 
 mod support;
 
+use genlock::config::Storing;
 use genlock::frame::TrackName;
 use genlock_emulator::Faults;
+use genlock_formats::depth::Level;
 use genlock_formats::k4a::Recording;
+use genlock_formats::take::Profile;
 use std::collections::BTreeMap;
 use std::time::Duration;
 use support::simulated::{Ran, Scenario, run};
@@ -132,5 +135,92 @@ fn no_byte_stays_longer_than_sync_every_without_being_durable() {
         assert!(waited <= sync_every + CLUSTER, "a byte was not synced for {waited:?}");
         // Nor is the disk made to sync much more often.
         assert!(waited >= sync_every, "synced after {waited:?}");
+    }
+}
+
+/// The scenario recorded in profile `compact`, as the seed has it.
+fn compact(scenario: &Scenario) -> Scenario {
+    let seed = scenario.seed;
+    let storing = Storing {
+        profile: Profile::Compact,
+        level: if seed.is_multiple_of(2) { Level::Default } else { Level::Fast },
+        encoders: 1 + (seed / 2 % 3) as usize,
+    };
+    Scenario { storing, ..scenario.clone() }
+}
+
+/// The images of a file, unpacked, by track and device time.
+fn images(file: &[u8]) -> BTreeMap<(TrackName, u64), Vec<u8>> {
+    let recording = Recording::open(file).expect("a recording");
+    let mut images = BTreeMap::new();
+    for capture in recording.captures() {
+        let capture = capture.expect("a sound capture");
+        let tracks = [
+            (TrackName::Color, capture.color),
+            (TrackName::Depth, capture.depth),
+            (TrackName::Ir, capture.ir),
+        ];
+        for (track, image) in tracks {
+            images.extend(image.map(|image| ((track, image.time_us), image.bytes.into_owned())));
+        }
+    }
+    images
+}
+
+#[test]
+fn compact_files_hold_what_the_same_devices_record_as_k4a() {
+    for (seed, color) in (4000..4012).zip(["720p_NV12", "720p", "720p_YUY2"].iter().cycle()) {
+        let devices = 1 + (seed % 2) as usize;
+        let scenario = Scenario { color, ..scenario(seed, devices, false, 0) };
+        let packed = compact(&scenario);
+        let (plain, ran) = (run(&scenario), run(&packed));
+        check(&packed, &ran);
+        let packed_color = if *color == "720p" { 0 } else { 1 };
+        let encoders = devices * (packed_color + 2) * packed.storing.encoders;
+        assert_eq!((plain.encoders, ran.encoders), (devices, encoders), "seed {seed}");
+        for (serial, file) in &ran.files {
+            let (plain, packed) = (images(&plain.files[serial]), images(file));
+            let same = packed.iter().filter(|(key, image)| {
+                let other = plain.get(key);
+                assert!(other.is_none_or(|other| other == *image), "seed {seed}: {key:?}");
+                other.is_some()
+            });
+            // The turns of more stages come otherwise, so the takes may begin a trigger apart.
+            assert!(same.count() as u64 >= 3 * (TRIGGERS - 2), "seed {seed}: hardly anything");
+        }
+    }
+}
+
+#[test]
+fn in_compact_too_every_trigger_is_a_frame_or_a_loss() {
+    for seed in 5000..5030 {
+        let devices = 1 + (seed % 2) as usize;
+        let stall_ns_max = if seed % 4 < 2 { 0 } else { 50_000_000 << (seed % 6) };
+        let scenario = compact(&scenario(seed, devices, seed % 3 > 0, stall_ns_max));
+        check(&scenario, &run(&scenario));
+    }
+}
+
+#[test]
+fn in_compact_too_a_device_that_comes_back_goes_on_in_its_file() {
+    for seed in 6000..6004 {
+        let mut scenario = compact(&Scenario::sound(seed, 2, 150));
+        let place = (seed % 2) as usize;
+        let faults = &mut scenario.faults[place];
+        (faults.gone_s, faults.back_s) = (Some(2.0), Some(2.6));
+        let ran = run(&scenario);
+        assert_eq!(ran.failures, [], "seed {seed}");
+        let [outage] = &ran.recorded[place].outages[..] else { panic!("seed {seed}: one outage") };
+        assert!(outage.clock_moved_us.is_some(), "seed {seed}: it did not come back");
+        let report = ran.recorded[place].report.as_ref().expect("its file is finished");
+        let images = images(&ran.files[&ran.recorded[place].serial]);
+        for track in [TrackName::Color, TrackName::Depth, TrackName::Ir] {
+            let missing = report.missing.iter().filter(|missing| missing.track == track);
+            let lost: u64 = missing.map(|m| m.triggers.end - m.triggers.start).sum();
+            let there = images.keys().filter(|(name, _)| *name == track).count() as u64;
+            assert_eq!(there + lost, 150, "seed {seed}: {track}");
+            let back = outage.last_trigger + 1..report.first_trigger + 150;
+            assert!(there > back.end - back.start && !back.is_empty(), "seed {seed}: {track}");
+        }
     }
 }

@@ -1,13 +1,14 @@
 //! Counts allocations of the whole process.
 
 use genlock::clock::Clock;
-use genlock::config::{ColorControls, DeviceConfig, Keeping, Opening};
+use genlock::config::{ColorControls, DeviceConfig, Keeping, Opening, Storing};
 use genlock::device::{self, Device, EngineLibrary};
 use genlock::record::{Disk, Job, Member, Surroundings, Take};
 use genlock::stage::Step;
 use genlock::usb::emulated::EmulatedBus;
 use genlock_emulator::Faults;
 use genlock_formats::k4a;
+use genlock_formats::take::Profile;
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::io::IoSlice;
 use std::sync::Arc;
@@ -73,7 +74,7 @@ impl Disk for Nowhere {
 
 /// Allocations between the fifth and the twentieth second of a take, on one thread under virtual
 /// time: the emulated device, every stage, the muxer.
-pub fn allocations_in_mid_take() -> u64 {
+pub fn allocations_in_mid_take(profile: Profile) -> u64 {
     const FROM_NS: u64 = 5_000_000_000;
     const UNTIL_NS: u64 = 20_000_000_000;
     let clock = Clock::simulated();
@@ -82,6 +83,7 @@ pub fn allocations_in_mid_take() -> u64 {
     let around = Surroundings {
         bus: bus.clone(),
         keeping: Keeping::default(),
+        storing: Storing { profile, ..Storing::default() },
         engine: EngineLibrary::emulated().ok(),
         clock: clock.clone(),
         place: &mut |_| Ok(Box::new(Nowhere)),

@@ -1,6 +1,7 @@
 //! `take.toml`: what a take is, in words that a person can read. Written last, so a take that has
 //! one is complete. docs/take.md describes it.
 
+use crate::depth::Level;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fmt;
@@ -20,6 +21,9 @@ pub struct Take {
     /// How its images are stored. Takes of before there was a choice do not say it.
     #[serde(default)]
     pub profile: Profile,
+    /// How hard its images were packed: see [`level_word`]. Absent where nothing is packed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub level: Option<String>,
     /// How it ended.
     pub outcome: Outcome,
     /// What ended it before its time.
@@ -60,6 +64,15 @@ impl fmt::Display for Profile {
             Self::K4a => "k4a",
             Self::Compact => "compact",
         })
+    }
+}
+
+/// The word for a level of packing: `fast` or `default`.
+#[must_use]
+pub fn level_word(level: Level) -> &'static str {
+    match level {
+        Level::Fast => "fast",
+        Level::Default => "default",
     }
 }
 
@@ -378,6 +391,7 @@ mod tests {
             genlock: "0.1.0".to_owned(),
             started: "2026-11-24T14:00:00Z".to_owned(),
             profile: Profile::Compact,
+            level: Some("fast".to_owned()),
             outcome: Outcome::Losses,
             reason: None,
             triggers_asked: Some(150),

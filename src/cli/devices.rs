@@ -72,6 +72,13 @@ pub struct DeviceArgs {
     /// Mains frequency against flicker: 50 or 60
     #[arg(long, value_name = "HZ", value_parser = setting("powerline_hz"))]
     powerline_frequency: Option<Value>,
+    /// How the take is stored: k4a, which every reader of Azure Kinect recordings opens, or
+    /// compact, with depth, IR and raw color packed without loss [default: k4a]
+    #[arg(long, value_name = "PROFILE", value_parser = setting("profile"))]
+    profile: Option<Value>,
+    /// How hard profile compact packs: fast or default [default: default]
+    #[arg(long, value_name = "LEVEL", value_parser = setting("level"))]
+    level: Option<Value>,
     /// Rehearse with this many emulated devices; nothing needs to be plugged in
     #[arg(long, value_name = "N", value_parser = setting("emulator.devices"))]
     emulated: Option<Value>,
@@ -154,6 +161,8 @@ impl DeviceArgs {
             ("--white-balance", "white_balance", &self.white_balance),
             ("--backlight-compensation", "backlight_compensation", &self.backlight_compensation),
             ("--powerline-frequency", "powerline_hz", &self.powerline_frequency),
+            ("--profile", "profile", &self.profile),
+            ("--level", "level", &self.level),
             ("--emulated", "emulator.devices", &self.emulated),
             ("--from", "emulator.from", &self.from),
             ("--depth-engine", "depth_engine", &self.depth_engine),

@@ -58,6 +58,7 @@ impl RecordArgs {
             wanted: rig.wanted,
             opening: rig.opening,
             keeping: rig.keeping,
+            storing: rig.storing,
             depth_engine: rig.depth_engine,
             force: self.force,
             triggers: self.frames.or(of_length),

@@ -1,8 +1,10 @@
 //! The keys of a rig: what each one takes, and what it sets.
 
-use super::{EMULATED_MAX, Keeping, Named, Opening, Setting, Shed};
+use super::{EMULATED_MAX, ENCODERS_MAX, Keeping, Named, Opening, Setting, Shed, Storing};
 use genlock_emulator::Faults;
+use genlock_formats::depth::Level;
 use genlock_formats::k4a::{ColorMode, DepthMode, ParseModeError, Rate, Role, TrackName};
+use genlock_formats::take::Profile;
 use serde::Deserialize;
 use serde::de::{self, Deserializer, Visitor};
 use std::ops::RangeInclusive;
@@ -20,6 +22,7 @@ type Taken<T> = Result<T, String>;
 pub(super) struct Whole {
     pub opening: Opening,
     pub keeping: Keeping,
+    pub storing: Storing,
     pub depth_engine: Option<PathBuf>,
     /// How many emulated devices there are.
     pub devices: Option<usize>,
@@ -37,7 +40,7 @@ pub(super) enum Key {
 use Key::{Device, Whole as OfRig};
 
 /// Every key but those of faults: a key that is not here is unknown.
-const KEYS: [(&str, Key); 28] = [
+const KEYS: [(&str, Key); 31] = [
     ("name", Device(|d, v| put(&mut d.name, printable(v).map(Some)))),
     ("role", Device(|d, v| put(&mut d.config.role, word::<Role>(v)))),
     ("rate", Device(|d, v| put(&mut d.config.rate, rate(v)))),
@@ -71,6 +74,9 @@ const KEYS: [(&str, Key); 28] = [
     ("sync_every", OfRig(|r, v| put(&mut r.keeping.sync_every, sync_every(v)))),
     ("rejoin_for", OfRig(|r, v| put(&mut r.keeping.rejoin_for, rejoin_for(v)))),
     ("shed", OfRig(|r, v| put(&mut r.keeping.shed, shed(v)))),
+    ("profile", OfRig(|r, v| put(&mut r.storing.profile, profile(v)))),
+    ("level", OfRig(|r, v| put(&mut r.storing.level, level(v)))),
+    ("encoders", OfRig(|r, v| put(&mut r.storing.encoders, within(v, 1..=ENCODERS_MAX as i64)))),
     ("depth_engine", OfRig(|r, v| put(&mut r.depth_engine, path(v)))),
     (
         "emulator.devices",
@@ -270,6 +276,22 @@ fn shed(value: &Value) -> Taken<Vec<Shed>> {
          in [\"ir\", \"trigger\"]"
             .to_owned()
     })
+}
+
+fn profile(value: &Value) -> Taken<Profile> {
+    match value.as_str() {
+        Some("k4a") => Ok(Profile::K4a),
+        Some("compact") => Ok(Profile::Compact),
+        _ => Err("takes \"k4a\" or \"compact\"".to_owned()),
+    }
+}
+
+fn level(value: &Value) -> Taken<Level> {
+    match value.as_str() {
+        Some("fast") => Ok(Level::Fast),
+        Some("default") => Ok(Level::Default),
+        _ => Err("takes \"fast\" or \"default\"".to_owned()),
+    }
 }
 
 /// Reads a time: seconds, or 10s, 2m, 1h.

@@ -17,7 +17,9 @@ pub use setting::{Flag, value_of};
 
 use crate::error::{Error, Result};
 use genlock_emulator::Faults;
+use genlock_formats::depth::Level;
 use genlock_formats::k4a::{ColorFormat, ColorMode, DepthMode, Rate, Resolution, Role, TrackName};
+use genlock_formats::take::Profile;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -202,6 +204,8 @@ pub struct Plan {
     pub opening: Opening,
     /// How the take is kept from harm.
     pub keeping: Keeping,
+    /// How the take is stored.
+    pub storing: Storing,
     /// Ends the take after so many triggers; none runs until it is stopped.
     pub triggers: Option<u64>,
     /// Where the take goes.
@@ -296,6 +300,26 @@ impl Default for Keeping {
         }
     }
 }
+
+/// How a take is stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Storing {
+    /// The profile of its files.
+    pub profile: Profile,
+    /// How hard images are packed, in profile `compact`.
+    pub level: Level,
+    /// Encoders that share the images of each packed track.
+    pub encoders: usize,
+}
+
+impl Default for Storing {
+    fn default() -> Self {
+        Self { profile: Profile::K4a, level: Level::Default, encoders: 1 }
+    }
+}
+
+/// Encoders of a track at most: more cores help no track of a device.
+pub const ENCODERS_MAX: usize = 8;
 
 /// Where devices are.
 #[derive(Debug, Clone, PartialEq)]

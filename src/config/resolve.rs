@@ -6,9 +6,10 @@ use super::layers::Layers;
 use super::played::Played;
 use super::rig_file::RigFile;
 use super::setting::{Flag, Given, Layer, Origin, value_of};
-use super::{Devices, Keeping, Opening, Pick, Wanted, emulated_serial};
+use super::{Devices, Keeping, Opening, Pick, Storing, Wanted, emulated_serial};
 use crate::error::{Error, Result};
 use genlock_formats::k4a::Rate;
+use genlock_formats::take::Profile;
 use std::path::PathBuf;
 
 /// What was asked for.
@@ -35,6 +36,8 @@ pub struct Rig {
     pub opening: Opening,
     /// How the take is kept from harm.
     pub keeping: Keeping,
+    /// How the take is stored.
+    pub storing: Storing,
     /// The depth engine to load, if it is not the usual one.
     pub depth_engine: Option<PathBuf>,
 }
@@ -93,6 +96,9 @@ impl Asked {
             let why = "there is nothing to copy: set lock_exposure or lock_white_balance too";
             return Err(all.complaint("copy_master", None, why));
         }
+        if whole.storing.profile == Profile::K4a {
+            nothing_to_pack(&all)?;
+        }
         let emulated = file.emulator || all.get("emulator.devices").is_some();
         let count = emulated.then(|| whole.devices.unwrap_or(file.devices.len().max(1)));
         let played = whole.from.as_deref().filter(|_| emulated).map(Played::open).transpose()?;
@@ -115,6 +121,7 @@ impl Asked {
             wanted,
             opening: whole.opening,
             keeping: whole.keeping,
+            storing: whole.storing,
             depth_engine: whole.depth_engine,
         })
     }
@@ -149,4 +156,22 @@ impl Asked {
         }
         Ok((over, scoped))
     }
+}
+
+/// That nothing is said of packing where the profile packs nothing. What a rig file says of it
+/// stays unused when the command line chooses the other profile.
+fn nothing_to_pack(all: &Layer) -> Result<()> {
+    let in_file = |given: &Given| matches!(given.origin, Origin::File(_));
+    let over_file = all.get("profile").is_some_and(|profile| !in_file(profile));
+    for key in ["level", "encoders"] {
+        if all.get(key).is_some_and(|given| !(in_file(given) && over_file)) {
+            let flag = if key == "level" { " (--level)" } else { "" };
+            let why = format!(
+                "{key}{flag} is of profile compact, and nothing is packed in profile k4a: set \
+                 profile = \"compact\" (--profile compact) too, or leave it out"
+            );
+            return Err(all.complaint(key, None, &why));
+        }
+    }
+    Ok(())
 }

@@ -8,7 +8,7 @@ use crate::map::{Map, read_text};
 use crate::record::Place;
 use crate::repair::{refuse_growing, refuse_taken};
 use genlock_formats::k4a::Recording;
-use genlock_formats::take::{File, Take};
+use genlock_formats::take::{File, Profile, Take, level_word};
 use serde::Serialize;
 use std::path::{Path, PathBuf};
 
@@ -73,7 +73,12 @@ fn store_all(
     let mut converted = TakeConverted {
         files: Vec::new(),
         problems: missing(take, files),
-        take: Take { profile: how.profile, files: Vec::new(), ..take.clone() },
+        take: Take {
+            profile: how.profile,
+            level: (how.profile == Profile::Compact).then(|| level_word(how.level).to_owned()),
+            files: Vec::new(),
+            ..take.clone()
+        },
     };
     for file in files {
         let old = file.file_name().unwrap_or_default().to_string_lossy().into_owned();

@@ -140,6 +140,7 @@ impl DepthEngine {
                 self.lost(*track, LostAt::Device(stamp_us), Cause::NoBuffer);
                 continue;
             };
+            buf.set_len(image.len());
             buf.copy_from_slice(image);
             let frame = Frame { track: *track, stamp_us, last_us: stamp_us, arrived_ns, buf };
             if self.output.send(frame).is_err() {

@@ -191,6 +191,8 @@ pub struct Outputs {
 pub struct Buffering {
     /// Buffers of each image track.
     pub frames: usize,
+    /// Bytes of each of them beyond those of its image: what the stages behind may add.
+    pub beyond: usize,
 }
 
 /// An opened camera.
@@ -440,7 +442,7 @@ impl Device {
         let stream = self.depth.port().stream(DEPTH_STREAM, raw);
         let stream =
             stream.map_err(|fault| unanswered(&self.serial, "starting its depth stream", fault))?;
-        let images = self.pool(2 * buffering.frames, parts.mode.image_bytes());
+        let images = self.pool(2 * buffering.frames, parts.mode.image_bytes() + buffering.beyond);
         let (to_engine, from_wire) = lane(RAW_LANE);
         let frames = (parts.mode, sensor.frame_bytes);
         let source = DepthSource::new(&self.serial, stream, frames, to_engine, exit.clone());
@@ -480,7 +482,7 @@ impl Device {
         // One is read while the other is taken apart.
         let payloads = Pool::new(2, PACKETS_MAX * packet_bytes);
         let stream = port.stream(setup.endpoint, payloads).map_err(failed)?;
-        let images = self.pool(buffering.frames, mode.image_bytes_max());
+        let images = self.pool(buffering.frames, mode.image_bytes_max() + buffering.beyond);
         let serial = self.serial.as_str();
         Ok(Box::new(ColorSource::new(serial, stream, mode, images, settled, exit)))
     }

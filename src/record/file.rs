@@ -4,8 +4,9 @@ use crate::clock::Clock;
 use crate::error::{Error, Result};
 use crate::frame::{Frame, TrackName};
 use crate::record::disk::Disk;
-use genlock_formats::k4a::{self, Configuration};
-use genlock_formats::mkv::{Block, ClusterLayout, Muxer, Payload};
+use genlock_formats::k4a::{self, Configuration, Packing, packed_track};
+use genlock_formats::mkv::{Block, ClusterLayout, Header, Muxer, Payload};
+use genlock_formats::take::Profile;
 use std::io::IoSlice;
 use std::time::Duration;
 
@@ -28,6 +29,32 @@ pub struct About {
     pub device: k4a::Device,
     /// Program, date and the seed of the UIDs.
     pub written: k4a::About,
+    /// How its images are stored.
+    pub profile: Profile,
+}
+
+impl About {
+    /// The front of the file.
+    fn header(&self, configuration: &Configuration) -> Header {
+        let mut header = k4a::header(configuration, Some(&self.device), &self.written);
+        if self.profile == Profile::Compact {
+            let packed = |track: &&mut _| Packing::of(track).is_some();
+            for track in header.tracks.iter_mut().filter(packed) {
+                *track = packed_track(track);
+            }
+        }
+        header
+    }
+
+    /// The tracks whose blocks are packed.
+    pub(super) fn packed(&self) -> Vec<(TrackName, Packing)> {
+        if self.profile == Profile::K4a {
+            return Vec::new();
+        }
+        let tracks = k4a::header(&self.configuration, None, &self.written).tracks;
+        let named = k4a::tracks_of(&self.configuration).zip(tracks);
+        named.filter_map(|(name, track)| Some((name, Packing::of(&track)?))).collect()
+    }
 }
 
 /// A recording that grows on a disk. Nothing is written before the first frame: the front of the
@@ -168,8 +195,7 @@ impl RecordingFile {
         self.offset_us = k4a::split_start_offset(first_us);
         let mut configuration = self.about.configuration.clone();
         configuration.start_offset_ns = self.offset_us * 1000;
-        let header = k4a::header(&configuration, Some(&self.about.device), &self.about.written);
-        let (muxer, front) = Muxer::new(&header);
+        let (muxer, front) = Muxer::new(&self.about.header(&configuration));
         self.front = front;
         self.muxer = Some(muxer);
     }

@@ -3,6 +3,7 @@
 mod blocks;
 mod cameras;
 mod counters;
+mod dealing;
 mod disk;
 mod encode;
 mod evidence;

@@ -182,7 +182,9 @@ fn of_disk(plan: &Plan, members: &[Member], look: impl FnOnce(&Path) -> Disk) ->
         Output::Folder(folder) => folder,
         Output::File(file) => file.parent().unwrap_or(file),
     };
-    let bytes_per_s = configs.iter().map(bandwidth::disk_bytes_per_s).sum();
+    let profile = plan.storing.profile;
+    let bytes_per_s =
+        configs.iter().map(|config| bandwidth::disk_bytes_per_s(config, profile)).sum();
     let fps = configs.first().map_or(1, |config| config.rate.fps());
     let length = plan.triggers.map(|triggers| Duration::from_secs(triggers.div_ceil(fps.into())));
     disk::findings(&look(place), bytes_per_s, length)

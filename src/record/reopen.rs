@@ -5,17 +5,13 @@ use crate::config::{ColorControls, DeviceConfig};
 use crate::device::{self, Buffering, Device, EngineLibrary, Heard, Outputs, Settled};
 use crate::error::{Error, Result};
 use crate::lane::{Sender, lane};
-use crate::record::encode::Encoder;
+use crate::record::encode::{Encoding, Forms, LANE_FRAMES};
 use crate::record::recorder::Feed;
 use crate::stage::{Stage, Step};
 use crate::usb::Bus;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
-
-/// Frames that fit on a lane. The pools behind hold about as many, so a lane is full only when its
-/// receiver has stood still for a second.
-const LANE_FRAMES: usize = 512;
 
 /// Losses that fit on a lane; beyond, the cause of a loss is forgotten, never the loss.
 const LANE_LOSSES: usize = 1024;
@@ -27,12 +23,13 @@ pub(super) struct Shared {
     pub heard: Arc<Heard>,
     pub stale: Arc<AtomicBool>,
     pub settled: Arc<Settled>,
+    pub forms: Forms,
 }
 
 /// Everything between an opened device and its recorder.
 pub(super) struct Connection {
     pub outputs: Outputs,
-    pub encoder: Encoder,
+    pub encoders: Vec<Box<dyn Stage>>,
     pub feed: Feed,
     /// Stops the stages of the device.
     pub stop: Arc<AtomicBool>,
@@ -42,15 +39,15 @@ impl Connection {
     /// Fresh lanes for the device with `serial`, which `rejoins` a take that runs.
     pub fn new(serial: &str, shared: &Shared, rejoins: bool) -> Self {
         let (to_recorder, frames) = lane(LANE_FRAMES);
-        let (to_encoder, depth_frames) = lane(LANE_FRAMES);
         let (losses, lost) = lane(LANE_LOSSES);
         let stop = Arc::<AtomicBool>::default();
-        let Shared { clock, heard, stale, settled } = shared.clone();
+        let Shared { clock, heard, stale, settled, forms } = shared.clone();
+        let Encoding { color, depth, stages } = forms.encoding(serial, &to_recorder, &losses);
         let outputs = Outputs {
-            color: to_recorder.clone(),
-            depth: to_encoder,
-            imu: to_recorder.clone(),
-            losses: losses.clone(),
+            color,
+            depth,
+            imu: to_recorder,
+            losses,
             stop: Arc::clone(&stop),
             heard,
             stale,
@@ -58,8 +55,7 @@ impl Connection {
             clock,
             rejoins,
         };
-        let encoder = Encoder::new(serial, depth_frames, to_recorder, losses);
-        Self { outputs, encoder, feed: Feed { frames, losses: lost }, stop }
+        Self { outputs, encoders: stages, feed: Feed { frames, losses: lost }, stop }
     }
 }
 
@@ -73,8 +69,8 @@ pub(super) struct Reopened {
 
 /// Buffers for a second and a half of frames: what the window holds back at most, and what a slow
 /// disk may take for one write.
-pub(super) fn buffering(config: &DeviceConfig) -> Buffering {
-    Buffering { frames: (config.rate.fps() as usize * 3 / 2).max(12) }
+pub(super) fn buffering(config: &DeviceConfig, forms: &Forms) -> Buffering {
+    Buffering { frames: (config.rate.fps() as usize * 3 / 2).max(12), beyond: forms.growth_max() }
 }
 
 /// Looks for a device, opens it and starts it as it was: until that works, or for as long as it
@@ -109,12 +105,12 @@ impl Reopener {
         if self.config.color.is_some() {
             device.set_controls(&self.controls)?;
         }
-        let Connection { outputs, encoder, feed, stop } =
+        let Connection { outputs, encoders, feed, stop } =
             Connection::new(&self.serial, &self.shared, true);
         let (config, engine) = (&self.config, self.engine.as_ref());
-        match device.start(config, engine, outputs, buffering(config)) {
+        match device.start(config, engine, outputs, buffering(config, &self.shared.forms)) {
             Ok(mut stages) => {
-                stages.push(Box::new(encoder));
+                stages.extend(encoders);
                 Ok(Reopened { device, stages, feed, stop })
             }
             Err(cause) => {

@@ -87,6 +87,7 @@ pub fn run_opened(
         Surroundings {
             bus: Arc::clone(bus),
             keeping: plan.keeping.clone(),
+            storing: plan.storing,
             engine,
             clock: clock.clone(),
             place: &mut |serial| place.file(serial),

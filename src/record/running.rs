@@ -183,7 +183,8 @@ impl Running {
                 .least(self.config.color.is_some(), self.config.depth.is_some()),
             losses: counters.losses(),
             bytes: counters.bytes(),
-            buffer_bytes: self.device.as_ref().map_or(0, Device::buffer_bytes),
+            buffer_bytes: self.device.as_ref().map_or(0, Device::buffer_bytes)
+                + self.shared.forms.scratch_bytes(),
             waiting: match (counters.presence(), self.config.role) {
                 (Presence::Recording | Presence::Done, _) => None,
                 (Presence::Waiting, Role::Subordinate) => Some(Waiting::Pulses),

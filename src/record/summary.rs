@@ -1,13 +1,15 @@
 //! What `take.toml` says of a take.
 
-use crate::config::{ColorControls, Plan, Setting};
+use crate::config::{ColorControls, Plan, Setting, Storing};
 use crate::error::Error;
 use crate::record::disk::part_path;
 use crate::record::evidence;
 use crate::record::output::file_name;
 use crate::record::take::Recorded;
 use crate::sync::Standing;
-use genlock_formats::take::{Control, Delay, Device, FORMAT, File, Host, Loss, Outcome, Take};
+use genlock_formats::take::{
+    Control, Delay, Device, FORMAT, File, Host, Loss, Outcome, Profile, Take, level_word,
+};
 use std::collections::BTreeMap;
 
 /// What is known of a take beside its devices.
@@ -39,13 +41,19 @@ pub(super) fn of(plan: &Plan, about: &About<'_>, recorded: &[Recorded]) -> Take 
             (None, false) => Outcome::Losses,
         },
         reason: failure.map(ToString::to_string).or_else(|| stopped_early(plan, recorded)),
-        profile: Default::default(),
+        profile: plan.storing.profile,
+        level: level(plan.storing),
         triggers_asked: plan.triggers,
         verdict: devices.iter().filter_map(|device| device.verdict).max(),
         host: Some(about.host.clone()),
         devices,
         files: files(recorded),
     }
+}
+
+/// How hard images were packed, where they were.
+fn level(storing: Storing) -> Option<String> {
+    (storing.profile == Profile::Compact).then(|| level_word(storing.level).to_owned())
 }
 
 /// The recordings that were closed, as they are on the disk.

@@ -4,7 +4,7 @@
 //! threads and simulation gives them turns.
 
 use crate::clock::Clock;
-use crate::config::{ColorControls, DeviceConfig, Keeping, Opening};
+use crate::config::{ColorControls, DeviceConfig, Keeping, Opening, Storing};
 use crate::device::{Device, EngineLibrary, Firmware, Outputs};
 use crate::error::{Error, Result};
 use crate::frame::TrackName;
@@ -12,7 +12,7 @@ use crate::lane::{Received, Receiver, Sender, lane};
 use crate::record::cameras::Cameras;
 use crate::record::counters::Counters;
 use crate::record::disk::Disk;
-use crate::record::encode::Encoder;
+use crate::record::encode::Forms;
 use crate::record::file::{About, RecordingFile};
 use crate::record::job::Job;
 use crate::record::monitor::{Evidence, Monitor, NOTES_MAX, Note, Watched};
@@ -27,7 +27,7 @@ use crate::stage::Stage;
 use crate::sync::Span;
 use crate::usb::Bus;
 use genlock_formats::k4a::{self, Configuration, Role};
-use genlock_formats::take::{Delay, Outage};
+use genlock_formats::take::{Delay, Outage, Profile};
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -57,6 +57,7 @@ pub struct Take {
     revival: Revival,
     span: Arc<Span>,
     shedder: Arc<Shedder>,
+    profile: Profile,
     /// What was last said of it.
     shed_told: Option<String>,
     opening: Opening,
@@ -74,6 +75,8 @@ pub struct Surroundings<'a> {
     pub bus: Arc<dyn Bus>,
     /// How the take is kept from harm.
     pub keeping: Keeping,
+    /// How the take is stored.
+    pub storing: Storing,
     /// Turns raw depth into images; needed when a depth camera is on.
     pub engine: Option<EngineLibrary>,
     /// Time.
@@ -123,7 +126,7 @@ struct Armed {
 /// What a device is started with.
 struct Parts {
     outputs: Outputs,
-    encoder: Encoder,
+    encoders: Vec<Box<dyn Stage>>,
     stop: Arc<AtomicBool>,
 }
 
@@ -167,6 +170,7 @@ impl Take {
             },
             span,
             shedder: Arc::new(Shedder::new(&around.keeping.shed, fps)),
+            profile: around.storing.profile,
             shed_told: None,
             opening,
             released: false,
@@ -212,19 +216,21 @@ impl Take {
         (place, part, notes): (usize, Part, Sender<Note>),
         around: &Surroundings<'_>,
     ) -> Armed {
-        let serial = member.device.serial();
+        let (device, config) = (&member.device, &member.config);
+        let serial = device.serial();
+        let about = about(device, config, around);
         let shared = Shared {
             clock: around.clock.clone(),
             heard: Arc::default(),
             stale: Arc::default(),
             settled: Arc::default(),
+            forms: Forms::new(about.packed(), around.storing),
         };
-        let Connection { outputs, encoder, feed, stop } = Connection::new(serial, &shared, false);
+        let Connection { outputs, encoders, feed, stop } = Connection::new(serial, &shared, false);
         let (report, reported) = lane(1);
         // One return waits at most: the next departure is after it.
         let (returns, returned) = lane(1);
-        let (device, config) = (&member.device, &member.config);
-        let (about, clock) = (about(device, config, around), around.clock.clone());
+        let clock = around.clock.clone();
         let file = RecordingFile::new(about, disk, clock, around.keeping.sync_every);
         let counters = Arc::new(Counters::default());
         let recorder = Recorder::new(
@@ -235,7 +241,7 @@ impl Take {
             file,
             Arc::clone(&counters),
         );
-        let parts = Parts { outputs, encoder, stop };
+        let parts = Parts { outputs, encoders, stop };
         Armed { member, parts, recorder, counters, shared, report: reported, returns }
     }
 
@@ -246,8 +252,9 @@ impl Take {
         around: &mut Surroundings<'_>,
     ) -> Result<()> {
         let start = |armed: &mut Armed, engine: Option<&EngineLibrary>| {
-            let Armed { member: Member { device, config, .. }, parts, .. } = armed;
-            device.start(config, engine, parts.outputs.clone(), buffering(config))
+            let Armed { member: Member { device, config, .. }, parts, shared, .. } = armed;
+            let buffering = buffering(config, &shared.forms);
+            device.start(config, engine, parts.outputs.clone(), buffering)
         };
         let engine = around.engine.as_ref();
         let started: Vec<Started> = match &mut group[..] {
@@ -293,10 +300,9 @@ impl Take {
             whys: Vec::new(),
             failure_told: false,
         });
-        for source in started? {
+        for source in started?.into_iter().chain(parts.encoders) {
             (around.launch)(Job::Source(place, source))?;
         }
-        (around.launch)(Job::Source(place, Box::new(parts.encoder)))?;
         (around.launch)(Job::Recorder(place, Box::new(recorder)))
     }
 
@@ -313,9 +319,14 @@ impl Take {
         }
         let shed = self.shedder.words();
         if shed != self.shed_told {
+            let what = match self.profile {
+                Profile::K4a => "the disk",
+                // A frame that came late to its recorder does not tell what it waited for.
+                Profile::Compact => "the disk, or packing,",
+            };
             alarms.push(match &shed {
-                Some(words) => format!("the disk is too slow: left out of all devices: {words}"),
-                None => "the disk keeps up again: nothing is left out".to_owned(),
+                Some(words) => format!("{what} is too slow: left out of all devices: {words}"),
+                None => format!("{what} keeps up again: nothing is left out"),
             });
             self.shed_told = shed;
         }
@@ -548,5 +559,6 @@ fn about(device: &Device, config: &DeviceConfig, around: &Surroundings<'_>) -> A
             calibration: device.calibration().to_vec(),
         },
         written: around.written.clone(),
+        profile: around.storing.profile,
     }
 }

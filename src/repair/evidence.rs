@@ -86,6 +86,7 @@ impl Evidence<'_> {
                     .to_owned(),
             ),
             profile: self.files.iter().filter_map(|file| file.profile).max().unwrap_or_default(),
+            level: None,
             triggers_asked: None,
             verdict: devices.iter().filter_map(|device| device.verdict).max(),
             host: None,

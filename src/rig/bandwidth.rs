@@ -4,6 +4,7 @@ use crate::config::DeviceConfig;
 use crate::device::raw_frame_bytes;
 use crate::rig::Finding;
 use genlock_formats::k4a::{ColorFormat, ImuSample};
+use genlock_formats::take::Profile;
 
 /// What a controller carries, INFERRED: 8b/10b coding leaves 500 MB/s of a 5 Gb/s link, of which
 /// protocol takes about a fifth. For a whole controller: some have a faster link behind several
@@ -45,13 +46,22 @@ pub fn usb_bytes_per_s(config: &DeviceConfig) -> u64 {
     (depth + color_bytes(config)) * u64::from(config.rate.fps()) + imu
 }
 
+/// What depth and IR images are packed to at most, INFERRED: one of so many parts of their bytes.
+/// IR packs worst, to 2.3 and more of real scenes (spec/depth-codec.md 4), and noise of a dark one
+/// packs worse than that. Raw color depends on the scene as JPEG does and is counted whole.
+const PACKED_PARTS: u64 = 2;
+
 /// Bytes per second of a device to the disk: depth and IR images, color, IMU samples.
 #[must_use]
-pub fn disk_bytes_per_s(config: &DeviceConfig) -> u64 {
+pub fn disk_bytes_per_s(config: &DeviceConfig, profile: Profile) -> u64 {
     let depth = config.depth.map_or(0, |mode| {
         let images = if mode.has_depth() { 2 } else { 1 };
         images * mode.image_bytes() as u64
     });
+    let depth = match profile {
+        Profile::K4a => depth,
+        Profile::Compact => depth / PACKED_PARTS,
+    };
     let imu = if config.imu { IMU_SAMPLES_PER_S * ImuSample::BYTES as u64 } else { 0 };
     (depth + color_bytes(config)) * u64::from(config.rate.fps()) + imu
 }
@@ -170,6 +180,7 @@ mod tests {
     fn rates_are_those_of_the_modes() {
         // usb-protocol.md 3.6: NFOV 159 MB/s; spec/users.md D: 44.2 to disk, YUY2 55.3, NV12 41.5.
         let nfov = config("off", Some(DepthMode::NfovUnbinned));
+        let disk_bytes_per_s = |config: &_| disk_bytes_per_s(config, Profile::K4a);
         assert_eq!(usb_bytes_per_s(&nfov), 159_322_800);
         assert_eq!(disk_bytes_per_s(&nfov), 44_236_800);
         let passive = config("off", Some(DepthMode::PassiveIr));
@@ -180,6 +191,9 @@ mod tests {
         let imu = DeviceConfig { imu: true, ..config("off", None) };
         assert_eq!(usb_bytes_per_s(&imu), 52_920);
         assert_eq!(disk_bytes_per_s(&imu), 1680 * ImuSample::BYTES as u64);
+        let packed = |config: &_| super::disk_bytes_per_s(config, Profile::Compact);
+        assert_eq!(packed(&nfov), 44_236_800 / 2);
+        assert_eq!(packed(&config("720p_NV12", None)), 41_472_000);
         let slow = DeviceConfig { rate: Rate::Fps5, ..nfov };
         assert_eq!(usb_bytes_per_s(&slow), 26_553_800);
     }

@@ -112,8 +112,9 @@ fn write_for_a_moment(folder: &Path, most: u64) -> io::Result<u64> {
     Ok((written as f64 / begun.elapsed().as_secs_f64().max(1e-6)) as u64)
 }
 
-/// Bytes that no file system makes smaller.
-fn noise(bytes: usize) -> Vec<u8> {
+/// Bytes that nobody makes smaller: no file system, no packing.
+#[must_use]
+pub fn noise(bytes: usize) -> Vec<u8> {
     let mut state = 0x9E37_79B9_7F4A_7C15_u64;
     let mut noise = Vec::with_capacity(bytes);
     while noise.len() < bytes {

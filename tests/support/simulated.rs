@@ -2,7 +2,7 @@
 //! clock that moves when nobody has work.
 
 use genlock::clock::Clock;
-use genlock::config::{ColorControls, DeviceConfig, Keeping, Opening};
+use genlock::config::{ColorControls, DeviceConfig, Keeping, Opening, Storing};
 use genlock::device::{self, Device, EngineLibrary};
 use genlock::error::{Error, Result};
 use genlock::record::{Disk, Job, Member, Recorded, Surroundings, Take};
@@ -163,6 +163,8 @@ pub struct Scenario {
     pub seed: u64,
     /// A device each, the first being the master.
     pub faults: Vec<Faults>,
+    /// The mode of the color cameras.
+    pub color: &'static str,
     /// Whether depth is on; color always is, but for a device alone with `depth_alone`.
     pub depth: bool,
     /// One device with its color camera off: nothing resets its clock.
@@ -176,6 +178,8 @@ pub struct Scenario {
     pub keep_files: bool,
     /// How the take is kept from harm.
     pub keeping: Keeping,
+    /// How the take is stored.
+    pub storing: Storing,
     /// When the disk is slow.
     pub slow: Option<SlowDisk>,
     /// The disk call of the second device's file from which on all of them fail.
@@ -188,6 +192,7 @@ impl Scenario {
         Self {
             seed,
             faults: vec![Faults::default(); devices],
+            color: "720p",
             depth: true,
             depth_alone: false,
             triggers,
@@ -195,6 +200,7 @@ impl Scenario {
             look_at_cables: false,
             keep_files: true,
             keeping: Keeping::default(),
+            storing: Storing::default(),
             slow: None,
             second_fails_at: None,
         }
@@ -207,7 +213,7 @@ impl Scenario {
             _ => Role::Subordinate,
         };
         DeviceConfig {
-            color: (!self.depth_alone).then(|| "720p".parse().expect("a mode")),
+            color: (!self.depth_alone).then(|| self.color.parse().expect("a mode")),
             depth: self.depth.then_some(DepthMode::Nfov2x2Binned),
             role,
             depth_delay_us: if self.depth { 160 * place as i32 } else { 0 },
@@ -225,6 +231,8 @@ impl Scenario {
 pub struct Ran {
     pub recorded: Vec<Recorded>,
     pub files: BTreeMap<String, Vec<u8>>,
+    /// Stages that bring frames into the form of the profile.
+    pub encoders: usize,
     /// Every exposure as it was, by serial.
     pub exposures: BTreeMap<String, Vec<Exposure>>,
     /// Alarms, with the virtual time at which they were raised.
@@ -238,23 +246,24 @@ pub struct Ran {
 }
 
 /// Scenes rendered once for all runs.
-fn view(seed: u64, depth: bool) -> View {
-    static VIEWS: Mutex<BTreeMap<(u64, bool), View>> = Mutex::new(BTreeMap::new());
+fn view(seed: u64, color: &'static str, depth: bool) -> View {
+    type Key = (u64, &'static str, bool);
+    static VIEWS: Mutex<BTreeMap<Key, View>> = Mutex::new(BTreeMap::new());
     let mut views = VIEWS.lock().expect("no test thread panicked");
     let render = || {
         let mut view = View::scene(seed, "000000000001");
-        assert!(view.prepare_color("720p".parse().expect("a mode")));
+        assert!(view.prepare_color(color.parse().expect("a mode")));
         assert!(!depth || view.prepare_depth(SensorMode::LongThrow));
         view
     };
-    views.entry((seed, depth)).or_insert_with(render).clone()
+    views.entry((seed, color, depth)).or_insert_with(render).clone()
 }
 
 fn kinects(scenario: &Scenario) -> Vec<Kinect> {
     let (cable, count) = (Cable::default(), scenario.faults.len());
     let make = |(i, faults): (usize, &Faults)| {
         let mut setup = Setup::new(&format!("{:012}", i + 1), scenario.seed + i as u64);
-        setup.view = view(i as u64 + scenario.seed % 3, scenario.depth);
+        setup.view = view(i as u64 + scenario.seed % 3, scenario.color, scenario.depth);
         if count > 1 {
             setup.sync_out = Some(cable.clone());
             setup.sync_in = (i > 0).then(|| cable.clone());
@@ -289,6 +298,7 @@ pub fn run(scenario: &Scenario) -> Ran {
         Surroundings {
             bus: bus.clone(),
             keeping: scenario.keeping.clone(),
+            storing: scenario.storing,
             engine: Some(EngineLibrary::emulated().expect("the emulator's engine")),
             clock: clock.clone(),
             place: &mut |serial| {
@@ -318,6 +328,11 @@ pub fn run(scenario: &Scenario) -> Ran {
         },
     );
     let mut take = take.expect("an emulated take starts");
+    let of_encoder = |job: &&Job| {
+        let (Job::Source(_, stage) | Job::Recorder(_, stage) | Job::Helper(stage)) = job;
+        stage.name().contains("encoder")
+    };
+    let encoders = stages.iter().filter(of_encoder).count();
     let (alarms, failures) = turns(scenario, &mut take, stages, (&clock, &bus, &busy));
     let (recorded, stopped) = take.finish();
     assert!(stopped.is_ok() || !failures.is_empty(), "emulated devices stop");
@@ -325,7 +340,7 @@ pub fn run(scenario: &Scenario) -> Ran {
     let exposures = found.iter().map(|f| (f.serial.clone(), bus.exposures(&f.serial))).collect();
     let unsynced_max = Duration::from_nanos(unsynced_ns_max.load(Ordering::Relaxed));
     let longest_append = busy.lock().expect("no test thread panicked").longest;
-    Ran { recorded, files, exposures, alarms, failures, unsynced_max, longest_append }
+    Ran { recorded, files, encoders, exposures, alarms, failures, unsynced_max, longest_append }
 }
 
 /// Stages that get turns, until all are done.

@@ -209,7 +209,11 @@ impl Packer {
         }
     }
 
-    /// Bytes of the packed form of a block of so many bytes, at most.
+    /// Bytes that a packed block has more than the block, at most: one that packing makes no
+    /// smaller is stored.
+    pub const GROWTH_MAX: usize = HEAD_BYTES;
+
+    /// Bytes of the packed form of a block of so many bytes, at most; while it is packed.
     #[must_use]
     pub fn bytes_max(&self, block_bytes: usize) -> usize {
         let planes = self.packing.planes().map(|plane| 4 + Encoder::bytes_max(plane));
