@@ -41,12 +41,17 @@ fn packing(head: [u8; HEAD_BYTES]) -> Option<Packing> {
 fn seeds() -> Vec<Vec<u8>> {
     let mut seeds = Vec::new();
     for layout in 0..3 {
-        for (level, size) in [(Level::Fast, 4), (Level::Default, 7)] {
+        for (level, size) in
+            [(Level::Fast, 4), (Level::Default, 7), (Level::Fast, 24), (Level::Default, 40)]
+        {
             let head = [layout, size, size];
             let Some(packing) = packing(head) else { continue };
             let bytes = packing.block_bytes();
-            // A slope, with an edge in it.
-            let byte = |place: usize| (place / 9 + place % 2 * 3 + place / 100 * 40) as u8;
+            // A slope, with edges in it, and holes.
+            let byte = |place: usize| match place / 40 % 5 {
+                0 => 0,
+                _ => (place / 9 + place % 2 * 3 + place / 100 * 40) as u8,
+            };
             let block: Vec<u8> = (0..bytes).map(byte).collect();
             for block in [&block[..], &block[..bytes / 2]] {
                 let mut seed = head.to_vec();
