@@ -69,6 +69,14 @@ fn a_rig_that_is_ready_is_told_so_with_its_numbers() {
 }
 
 #[test]
+fn the_disk_is_held_against_what_the_profile_writes() {
+    // Depth and IR of 640x576 pixels at 30 fps.
+    let depth = "--emulated 1 -c OFF --imu off -l 1";
+    says(&check(0, depth), "good", &["disk", "at 44 MB/s"]);
+    says(&check(0, &format!("{depth} --profile compact")), "good", &["disk", "at 22 MB/s"]);
+}
+
+#[test]
 fn one_device_is_checked_alone_and_ten_are_a_rig() {
     let told = check(0, &format!("--emulated 1 {SMALL}"));
     assert!(!told.contains("master") && !told.contains("depth exposures"), "{told}");

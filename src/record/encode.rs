@@ -12,8 +12,8 @@ use genlock_formats::k4a::{Packer, Packing};
 use genlock_formats::take::Profile;
 use std::time::Duration;
 
-/// Frames that fit on a lane. The pools behind hold fewer, so a lane is never full while what
-/// receives from it is there.
+/// Frames that fit on a lane. The pools behind hold about as many, so a lane is full only when its
+/// receiver has stood still for a second, and one of images alone, which are fewer, never.
 pub(super) const LANE_FRAMES: usize = 512;
 
 /// How the frames of a device are brought into the form of the take's profile, however often it is
@@ -139,13 +139,12 @@ impl Packed {
     }
 
     /// Packs an image where it is: no second pool, and what is on its way to the disk is still
-    /// counted by the device's own. Says false, and leaves nothing of it, where the buffer is too
-    /// small, which one with [`Forms::growth_max`] is not.
-    fn pack(&mut self, frame: &mut Frame) -> bool {
+    /// counted by the device's own, whose buffers have room for [`Forms::growth_max`] more.
+    fn pack(&mut self, frame: &mut Frame) {
         self.scratch.clear();
         self.packer.pack(&frame.buf, &mut self.scratch);
-        frame.buf.set_len(0);
-        frame.buf.append(&self.scratch)
+        frame.buf.set_len(self.scratch.len());
+        frame.buf.copy_from_slice(&self.scratch);
     }
 }
 
@@ -177,15 +176,13 @@ impl Encoder {
         if matches!(frame.track, TrackName::Depth | TrackName::Ir) {
             swap_bytes(&mut frame.buf);
         }
+        if let Some(packed) = &mut self.packed {
+            packed.pack(&mut frame);
+        }
         let (track, at) = (frame.track, LostAt::Device(frame.stamp_us));
-        let fits = self.packed.as_mut().is_none_or(|packed| packed.pack(&mut frame));
-        let cause = match fits {
-            false => Some(Cause::NoBuffer),
-            true => self.output.send(frame).err().map(|_| Cause::LaneFull),
-        };
-        if let Some(cause) = cause {
+        if self.output.send(frame).is_err() {
             // A full loss lane loses the cause alone: the gap itself is still seen.
-            let _ = self.losses.send(Loss { track, at, cause });
+            let _ = self.losses.send(Loss { track, at, cause: Cause::LaneFull });
         }
     }
 }
