@@ -7,7 +7,7 @@
 use super::cluster_layout::{Block, ClusterLayout};
 use super::kept::Kept;
 use super::recast::Recast;
-use super::schema::{Attachment, Header, Info, Tag, Target, Track, TrackKind};
+use super::schema::{Attachment, Header, Info, Parts, Tag, Target, Track, TrackKind};
 use super::sum::Sum;
 use crate::ebml::{Writer, id};
 use crate::{Error, ErrorKind, Result};
@@ -69,17 +69,6 @@ pub struct Patch {
     pub at: u64,
     /// The bytes.
     pub bytes: Vec<u8>,
-}
-
-/// What stands between Info and the first cluster, as elements; empty where there is none.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Parts {
-    /// The list of tracks.
-    pub tracks: Vec<u8>,
-    /// The attachments.
-    pub attachments: Vec<u8>,
-    /// The tags.
-    pub tags: Vec<u8>,
 }
 
 impl Muxer {

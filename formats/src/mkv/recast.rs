@@ -3,9 +3,8 @@
 use super::block::ReadBlock;
 use super::demux::Demuxer;
 use super::kept::Kept;
-use super::mux::Parts;
 use super::parts;
-use super::schema::{Tag, Track};
+use super::schema::{Parts, Tag, Track};
 use super::sum::Sum;
 use crate::Result;
 use crate::ebml::{Element, id, put_id, put_size_of_width, size_width};

@@ -4,9 +4,9 @@
 use super::cluster::Clusters;
 use super::demux::{BEHIND_THE_END, Demuxer};
 use super::kept::{Kept, Lost};
-use super::mux::{Parts, put_tag};
+use super::mux::put_tag;
 use super::parts;
-use super::schema::Tag;
+use super::schema::{Parts, Tag};
 use crate::ebml::{Element, Writer, id};
 
 /// A piece of a file.

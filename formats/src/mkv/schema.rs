@@ -13,6 +13,17 @@ pub struct Header {
     pub tags: Vec<Tag>,
 }
 
+/// What stands between Info and the first cluster, as elements; empty where there is none.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Parts {
+    /// The list of tracks.
+    pub tracks: Vec<u8>,
+    /// The attachments.
+    pub attachments: Vec<u8>,
+    /// The tags.
+    pub tags: Vec<u8>,
+}
+
 /// Segment information.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Info {
