@@ -4,11 +4,12 @@
 
 mod support;
 
-use genlock::config::{Keeping, Shed};
+use genlock::config::{Keeping, Shed, Storing};
 use genlock::frame::{Cause, TrackName};
 use genlock::record::Recorded;
 use genlock_emulator::{Exposure, Fate, Faults};
 use genlock_formats::k4a::Recording;
+use genlock_formats::take::Profile;
 use std::collections::BTreeMap;
 use std::time::Duration;
 use support::simulated::{Ran, Random, Scenario, SlowDisk, run};
@@ -364,7 +365,12 @@ fn who_comes_back_joins_the_take_at_the_right_trigger() {
 /// A sound rig whose disk writes `percent` of what the rig delivers, from the third second on for
 /// eight.
 fn on_a_slow_disk(seed: u64, percent: u64, shed: &[Shed]) -> Ran {
-    let mut scenario = Scenario::sound(seed, 2, 560);
+    let scenario = Scenario::sound(seed, 2, 560);
+    stored_on_a_slow_disk(scenario, percent, shed)
+}
+
+fn stored_on_a_slow_disk(mut scenario: Scenario, percent: u64, shed: &[Shed]) -> Ran {
+    let seed = scenario.seed;
     scenario.keeping = Keeping { shed: shed.to_vec(), ..Keeping::default() };
     let healthy = run(&Scenario { triggers: 60, ..scenario.clone() });
     let bytes: usize = healthy.files.values().map(Vec::len).sum();
@@ -404,6 +410,23 @@ fn a_slow_disk_costs_the_same_whole_triggers_of_every_device_and_nothing_else() 
         assert!(ran.alarms.iter().any(|(_, alarm)| alarm.contains("too slow")), "{:?}", ran.alarms);
         assert!(ran.alarms.iter().any(|(_, alarm)| alarm.contains("keeps up again")));
     }
+}
+
+#[test]
+fn in_compact_too_a_slow_disk_costs_whole_triggers_and_the_alarm_names_both_who_may_be_slow() {
+    let storing = Storing { profile: Profile::Compact, ..Storing::default() };
+    let scenario = Scenario { storing, ..Scenario::sound(9, 2, 560) };
+    let ran = stored_on_a_slow_disk(scenario, 55, &[Shed::Trigger]);
+    let shed = missing(&ran.recorded[0], TrackName::Color);
+    assert!(shed.len() > 20 && shed.iter().all(|(_, cause)| *cause == Cause::Shed), "{shed:?}");
+    for recorded in &ran.recorded {
+        for track in [TrackName::Color, TrackName::Depth, TrackName::Ir] {
+            assert_eq!(missing(recorded, track), shed, "{} {track}", recorded.serial);
+        }
+    }
+    let told = |what: &str| ran.alarms.iter().any(|(_, alarm)| alarm.starts_with(what));
+    assert!(told("the disk, or packing, is too slow: left out"), "{:?}", ran.alarms);
+    assert!(told("the disk, or packing, keeps up again"), "{:?}", ran.alarms);
 }
 
 #[test]

@@ -16,13 +16,15 @@ use std::time::Duration;
 /// receiver has stood still for a second, and one of images alone, which are fewer, never.
 pub(super) const LANE_FRAMES: usize = 512;
 
+/// Memory of an encoder in images: seven of its own, measured after noise, and zstd's.
+const ENCODER_IMAGES: u64 = 8;
+
 /// How the frames of a device are brought into the form of the take's profile, however often it is
 /// opened.
 #[derive(Debug, Clone)]
 pub(super) struct Forms {
     packed: Vec<(TrackName, Packing)>,
     storing: Storing,
-    scratch_bytes: u64,
 }
 
 /// Where the image frames of a device go on their way to its recorder, and the stages there.
@@ -36,9 +38,7 @@ pub(super) struct Encoding {
 impl Forms {
     /// With these tracks packed, as profile `compact` has it.
     pub fn new(packed: Vec<(TrackName, Packing)>, storing: Storing) -> Self {
-        let scratch = |(_, packing): &(TrackName, Packing)| Packed::bytes_max(*packing) as u64;
-        let scratch_bytes = packed.iter().map(scratch).sum::<u64>() * storing.encoders as u64;
-        Self { packed, storing, scratch_bytes }
+        Self { packed, storing }
     }
 
     /// Bytes that an image may grow by, at most: its buffer must have them.
@@ -46,9 +46,10 @@ impl Forms {
         if self.packed.is_empty() { 0 } else { Packer::GROWTH_MAX }
     }
 
-    /// Bytes in which encoders pack, of all of them together.
-    pub fn scratch_bytes(&self) -> u64 {
-        self.scratch_bytes
+    /// Bytes in which encoders pack, of all of them together, at most.
+    pub fn encoder_bytes(&self) -> u64 {
+        let images = self.packed.iter().map(|(_, packing)| packing.block_bytes() as u64);
+        images.sum::<u64>() * ENCODER_IMAGES * self.storing.encoders as u64
     }
 
     /// The stages for the device with `serial`.
@@ -125,17 +126,10 @@ struct Packed {
 
 impl Packed {
     fn new(packing: Packing, level: Level) -> Self {
-        let scratch = Vec::with_capacity(Self::bytes_max(packing));
-        let mut packed = Self { packer: Packer::new(packing, level), scratch };
+        let mut packed = Self { packer: Packer::new(packing, level), scratch: Vec::new() };
         // Noise takes as much memory as any image, and what it took is kept for them.
         packed.packer.pack(&noise(packing.block_bytes()), &mut packed.scratch);
         packed
-    }
-
-    /// Bytes that an image takes at most while it is packed.
-    fn bytes_max(packing: Packing) -> usize {
-        let packer = Packer::new(packing, Level::default());
-        packer.bytes_max(packing.block_bytes())
     }
 
     /// Packs an image where it is: no second pool, and what is on its way to the disk is still

@@ -184,7 +184,7 @@ impl Running {
             losses: counters.losses(),
             bytes: counters.bytes(),
             buffer_bytes: self.device.as_ref().map_or(0, Device::buffer_bytes)
-                + self.shared.forms.scratch_bytes(),
+                + self.shared.forms.encoder_bytes(),
             waiting: match (counters.presence(), self.config.role) {
                 (Presence::Recording | Presence::Done, _) => None,
                 (Presence::Waiting, Role::Subordinate) => Some(Waiting::Pulses),
