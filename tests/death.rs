@@ -182,13 +182,14 @@ fn a_device_that_dies_when_all_is_recorded_costs_the_take_nothing() {
     let folder = tempfile::tempdir().expect("a folder");
     let output = folder.path().join("take");
     let mut faults = [Faults::default()];
-    // It is there for the 30 triggers, and gone before the take, held up here, stops it.
-    let gone_s = 2.0 * GONE_S;
+    // It is there for all triggers, and gone before the take, held up here from the first it hears
+    // of them on, stops it.
+    let gone_s = 3.0 * GONE_S;
     faults[0].gone_s = Some(gone_s);
     let begun = Instant::now();
     let outcome = record(&faults, (Some(30), 20), &output, &mut |status| {
-        let nearly_done = status.devices[0].frames > 15;
-        while nearly_done && begun.elapsed() < Duration::from_secs_f64(gone_s + 0.5) {
+        let has_begun = status.devices[0].frames > 0;
+        while has_begun && begun.elapsed() < Duration::from_secs_f64(gone_s + 0.5) {
             std::thread::park_timeout(Duration::from_millis(5));
         }
     });
