@@ -599,3 +599,57 @@ fn a_take_that_has_losses_says_so_in_every_profile() {
     let [before, after] = [&lossy, &out].map(|take| fs::read(take.join("triggers.csv")));
     assert_eq!(before.expect("triggers.csv"), after.expect("triggers.csv"));
 }
+
+/// A copy of the take of one device, to be damaged.
+fn copy_take(copy: &Path) {
+    fs::create_dir(copy).expect("a folder");
+    for entry in fs::read_dir(take(1)).expect("a take") {
+        let path = entry.expect("an entry").path();
+        fs::copy(&path, copy.join(path.file_name().expect("a name"))).expect("a file");
+    }
+}
+
+/// The new take's list of bytes fits what was left of its files.
+#[test]
+fn a_take_with_damaged_files_never_comes_out_as_whole() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let [damaged, packed, again] = ["damaged", "packed", "again"].map(|n| folder.path().join(n));
+    copy_take(&damaged);
+    let file = recording_of(&damaged);
+    let bytes = fs::read(&file).expect("a file");
+    fs::write(&file, &bytes[..bytes.len() * 2 / 3]).expect("a file");
+    let refused = genlock_exits(1, &["repair", text(&damaged)]);
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("take.toml"));
+    converted(3, &damaged, &packed, &COMPACT);
+    converted(3, &packed, &again, &K4A);
+    for path in [&packed, &again] {
+        let verified = genlock_exits(1, &["verify", text(path)]);
+        let said = String::from_utf8_lossy(&verified.stdout).into_owned();
+        assert!(said.contains("converted from damaged files"), "{said}");
+    }
+}
+
+#[test]
+fn a_flipped_byte_of_a_take_is_beyond_repair_and_an_interrupted_conversion_is_named() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let copy = folder.path().join("take");
+    copy_take(&copy);
+    genlock_exits(0, &["repair", text(&copy)]);
+    let inside = copy.join("inside");
+    genlock_exits(2, &["convert", text(&copy), text(&inside), "--profile", "compact"]);
+    assert!(!inside.exists());
+    let file = recording_of(&copy);
+    let mut bytes = fs::read(&file).expect("a file");
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    fs::write(&file, bytes).expect("a file");
+    let said = genlock_exits(1, &["repair", text(&copy)]);
+    assert!(String::from_utf8_lossy(&said.stderr).contains("nothing can be repaired"));
+    fs::rename(&file, growing(&file)).expect("a file");
+    let repaired = genlock_exits(2, &["repair", text(&copy)]);
+    let args = ["convert", text(take(1)), text(&copy), "--profile", "compact"];
+    for output in [repaired, genlock_exits(2, &args)] {
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(said.contains("interrupted"), "{said}");
+    }
+}

@@ -6,9 +6,9 @@ use crate::config::Output;
 use crate::error::{Error, Result};
 use crate::map::{Map, read_text};
 use crate::record::Place;
-use crate::repair::{refuse_growing, refuse_taken};
+use crate::repair::{is_converting, refuse_growing, refuse_taken};
 use genlock_formats::k4a::Recording;
-use genlock_formats::take::{File, Profile, Take, level_word};
+use genlock_formats::take::{File, Outcome, Profile, Take, level_word};
 use serde::Serialize;
 use std::path::{Path, PathBuf};
 
@@ -48,7 +48,9 @@ pub fn take(
         )));
     }
     files.iter().try_for_each(|file| refuse_growing(file))?;
+    refuse_interrupted(output)?;
     refuse_taken(output)?;
+    refuse_inside(folder, output)?;
     let triggers = read_text(&folder.join(TRIGGERS), TRIGGERS_BYTES_MAX)?;
     let place = Place::create(&Output::Folder(output.to_owned()))?;
     let mut stored = Vec::new();
@@ -111,9 +113,51 @@ fn store_all(
 
 fn concluded(place: &Place, converted: TakeConverted, triggers: &str) -> Result<TakeConverted> {
     let mut converted = converted;
+    tell_of_damage(&mut converted);
     converted.take.files.push(File::of(TRIGGERS, triggers.as_bytes()));
     place.conclude(&converted.take, triggers)?;
     Ok(converted)
+}
+
+/// The new files have what was left, and a list of bytes that fits them: that their source had
+/// more, the new take alone can tell.
+fn tell_of_damage(converted: &mut TakeConverted) {
+    let files = converted.files.iter();
+    let lost = files.filter(|(_, file)| !file.lost.is_empty()).map(|(name, _)| name.as_str());
+    let what: Vec<_> = lost.chain(converted.problems.iter().map(String::as_str)).collect();
+    if converted.take.outcome != Outcome::Failed && !what.is_empty() {
+        converted.take.outcome = Outcome::Failed;
+        let what = what.join("; ");
+        converted.take.reason = Some(format!("converted from damaged files: {what}"));
+    }
+}
+
+/// A conversion that was killed leaves a folder that is no take.
+fn refuse_interrupted(output: &Path) -> Result<()> {
+    let entries = std::fs::read_dir(output).into_iter().flatten().flatten();
+    match entries.map(|entry| entry.path()).find(|path| is_converting(path)) {
+        None => Ok(()),
+        Some(path) => Err(Error::Usage(format!(
+            "{} holds {}, of a conversion that was interrupted or still goes on: remove the \
+             folder when none does, what it was made of is whole",
+            output.display(),
+            path.display()
+        ))),
+    }
+}
+
+/// A folder in a take is none of its recordings.
+fn refuse_inside(folder: &Path, output: &Path) -> Result<()> {
+    let parent = match output.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    };
+    match (parent.canonicalize(), folder.canonicalize()) {
+        (Ok(parent), Ok(folder)) if parent.starts_with(&folder) => {
+            Err(Error::Usage(format!("{} is inside the take: put it beside it", output.display())))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Files that the take names and does not have.

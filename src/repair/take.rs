@@ -8,12 +8,15 @@ use super::own_name;
 use super::report::Report;
 use crate::config::Output;
 use crate::error::{Error, Result};
-use crate::map::Map;
+use crate::map::{Map, read_text};
 use crate::record::{Place, is_taken};
 use genlock_formats::k4a::Recording;
 use genlock_formats::take::{File as ListedFile, Take};
 use serde::Serialize;
 use std::path::{Path, PathBuf};
+
+/// Length of a `take.toml` at most.
+const TAKE_BYTES_MAX: u64 = 16 << 20;
 
 /// What came of repairing a take.
 #[derive(Debug, Clone, Serialize)]
@@ -84,6 +87,9 @@ pub fn take(folder: &Path, output: Option<&Path>) -> Result<TakeReport> {
 /// `take.toml` says what they were.
 fn concluded(folder: &Path, files: &[PathBuf]) -> Result<TakeReport> {
     let mut report = TakeReport { files: Vec::new(), failed: Vec::new(), take: None };
+    let path = folder.join("take.toml");
+    let text = read_text(&path, TAKE_BYTES_MAX)?;
+    let take = Take::from_toml(&text).map_err(|cause| Error::file(&path, &cause))?;
     for file in files {
         let map = Map::open(file)?;
         let recording = Recording::open(&map).map_err(|cause| Error::file(file, &cause));
@@ -96,9 +102,22 @@ fn concluded(folder: &Path, files: &[PathBuf]) -> Result<TakeReport> {
             )));
         }
         let name = name_in_take(file).to_string_lossy().into_owned();
+        let listed = take.files.iter().find(|listed| listed.name == name);
+        if listed.is_some_and(|listed| *listed != ListedFile::of(&name, &map)) {
+            return Err(Error::File(format!(
+                "{} does not have the bytes that were written, as take.toml lists: what they were \
+                 nobody knows, and nothing can be repaired; genlock verify tells what is damaged",
+                file.display()
+            )));
+        }
         report.files.push((name, Report { bytes: map.len() as u64, ..Report::default() }));
     }
     Ok(report)
+}
+
+/// Whether it is a file that a conversion was writing.
+pub fn is_converting(path: &Path) -> bool {
+    path.extension().is_some_and(|extension| extension == "converting")
 }
 
 /// The recordings in a folder, all of them ours.
@@ -109,7 +128,16 @@ fn recordings(folder: &Path) -> Result<Vec<PathBuf>> {
         let name = path.to_string_lossy();
         name.ends_with(".mkv") || name.ends_with(".mkv.part")
     };
-    let mut files: Vec<_> = paths.filter(is_recording).collect();
+    let paths: Vec<_> = paths.collect();
+    if let Some(path) = paths.iter().find(|path| is_converting(path)) {
+        return Err(Error::Usage(format!(
+            "{} holds {}, of a conversion that was interrupted: what it was made of is whole; \
+             remove the folder, and convert again",
+            folder.display(),
+            path.display()
+        )));
+    }
+    let mut files: Vec<_> = paths.into_iter().filter(is_recording).collect();
     files.sort();
     if files.is_empty() {
         return Err(Error::file(folder, &"a folder without recordings"));
