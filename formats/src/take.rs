@@ -67,13 +67,14 @@ impl fmt::Display for Profile {
     }
 }
 
-/// The word for a level of packing: `fast` or `default`.
+/// What a take says of the level at which its images are packed: nothing where none is.
 #[must_use]
-pub fn level_word(level: Level) -> &'static str {
-    match level {
+pub fn level_word(profile: Profile, level: Level) -> Option<String> {
+    let word = match level {
         Level::Fast => "fast",
         Level::Default => "default",
-    }
+    };
+    (profile == Profile::Compact).then(|| word.to_owned())
 }
 
 /// A file of a take, as it was when the take was concluded.
@@ -103,6 +104,12 @@ impl File {
     #[must_use]
     pub fn of(name: &str, bytes: &[u8]) -> Self {
         Self::new(name, bytes.len() as u64, crc32fast::hash(bytes))
+    }
+
+    /// Whether both have the same bytes, as far as length and checksum tell.
+    #[must_use]
+    pub fn has_bytes_of(&self, other: &Self) -> bool {
+        self.bytes == other.bytes && self.crc32.eq_ignore_ascii_case(&other.crc32)
     }
 }
 

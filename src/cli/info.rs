@@ -7,6 +7,7 @@ use crate::error::{Error, Result};
 use crate::map::Map;
 use clap::Args;
 use genlock_formats::k4a::{Packing, Recording, Role, Unpacker};
+use genlock_formats::mkv::Track;
 use genlock_formats::take::{Profile, Take};
 use serde::Serialize;
 use std::path::{Path, PathBuf};
@@ -160,38 +161,31 @@ fn file_info(path: &Path) -> Result<FileInfo> {
 }
 
 fn tracks(recording: &Recording<'_>) -> Vec<TrackInfo> {
-    let header = recording.demuxer().header();
-    // One that is packed in an unknown way has kept the recording from being opened, or is none of
-    // its tracks.
-    let packing = |track| Packing::of_packed(track).ok().flatten();
-    let packings = header.tracks.iter().filter_map(|track| Some((track.number, packing(track)?)));
-    let mut packed: Vec<_> = packings
-        .map(|(number, packing)| (number, packing, Packed { packed_bytes: 0, unpacked_bytes: 0 }))
-        .collect();
-    let blocks = (!packed.is_empty()).then(|| recording.blocks().flatten());
+    let info = |track: &Track| {
+        // One that is packed in an unknown way has kept the recording from being opened, or is none
+        // of its tracks.
+        let packing = Packing::of_packed(track).ok().flatten();
+        let track = TrackInfo {
+            number: track.number,
+            name: track.name.clone(),
+            codec: track.codec_id.clone(),
+            packed: packing.map(|_| Packed { packed_bytes: 0, unpacked_bytes: 0 }),
+        };
+        (track, packing)
+    };
+    let mut tracks: Vec<_> = recording.demuxer().header().tracks.iter().map(info).collect();
+    let is_packed = tracks.iter().any(|(_, packing)| packing.is_some());
+    let blocks = is_packed.then(|| recording.blocks().flatten());
     for block in blocks.into_iter().flatten() {
-        let track = packed.iter_mut().find(|(number, ..)| *number == block.track);
-        if let (Some((_, packing, sum)), Ok(bytes)) = (track, block.only_frame()) {
+        let track = tracks.iter_mut().find(|(track, _)| track.number == block.track);
+        if let Some((TrackInfo { packed: Some(sum), .. }, Some(packing))) = track
+            && let Ok(bytes) = block.only_frame()
+        {
             sum.packed_bytes += bytes.len() as u64;
             sum.unpacked_bytes += Unpacker::unpacked_bytes(*packing, bytes) as u64;
         }
     }
-    let mut tracks: Vec<_> = header
-        .tracks
-        .iter()
-        .map(|track| TrackInfo {
-            number: track.number,
-            name: track.name.clone(),
-            codec: track.codec_id.clone(),
-            packed: None,
-        })
-        .collect();
-    for (number, _, sum) in packed {
-        if let Some(track) = tracks.iter_mut().find(|track| track.number == number) {
-            track.packed = Some(sum);
-        }
-    }
-    tracks
+    tracks.into_iter().map(|(track, _)| track).collect()
 }
 
 /// What is odd in a file, with its place.

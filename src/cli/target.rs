@@ -1,8 +1,7 @@
 //! What `info` and `verify` are pointed at: recordings, and the folders of takes.
 
 use crate::error::{Error, Result};
-use crate::map::read_text;
-use crate::record::{is_taken, part_path};
+use crate::record::{TAKE, is_taken, part_path, read_take};
 use genlock_formats::take::Take;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -19,9 +18,6 @@ pub struct Target {
     /// The recordings.
     pub files: Vec<PathBuf>,
 }
-
-/// Length of a `take.toml` at most: a hundred thousand ranges of losses fit in.
-const TAKE_BYTES_MAX: u64 = 16 << 20;
 
 impl Target {
     /// Looks at what a path names.
@@ -43,10 +39,8 @@ impl Target {
         };
         target.files = paths.filter(is_recording).collect();
         target.files.sort();
-        let toml = path.join("take.toml");
-        if is_taken(&toml) {
-            let take = Take::from_toml(&read_text(&toml, TAKE_BYTES_MAX)?);
-            target.take = Some(take.map_err(|cause| Error::file(&toml, &cause))?);
+        if is_taken(&path.join(TAKE)) {
+            target.take = Some(read_take(path)?);
         }
         if target.files.is_empty() && target.take.is_none() {
             return Err(Error::file(path, &"a folder without recordings"));

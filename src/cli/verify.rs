@@ -4,7 +4,8 @@ use super::info::notes;
 use super::target::Target;
 use super::{Verdict, lossy, plain, print, print_json, sync_words};
 use crate::error::{Error, Result};
-use crate::map::{Map, read_text, read_through};
+use crate::map::{Map, read_through};
+use crate::record::{TRIGGERS, read_triggers};
 use clap::Args;
 use genlock_formats::k4a::Recording;
 use genlock_formats::take::Take;
@@ -167,12 +168,6 @@ fn compare_with_list(
     }
 }
 
-/// What the evidence of a take is called.
-const TRIGGERS: &str = "triggers.csv";
-
-/// Length of a `triggers.csv` at most: a day of a rig of four at 30 fps.
-const TRIGGERS_BYTES_MAX: u64 = 1 << 30;
-
 /// Works out from the files whether the rig was in step.
 fn recompute(
     folder: &Path,
@@ -181,7 +176,7 @@ fn recompute(
     problems: &mut Vec<String>,
 ) -> Vec<InStep> {
     let path = folder.join(TRIGGERS);
-    let triggers = read_text(&path, TRIGGERS_BYTES_MAX)
+    let triggers = read_triggers(folder)
         .and_then(|text| Triggers::from_csv(&text).map_err(|cause| Error::file(&path, &cause)));
     match triggers {
         Ok(triggers) => step::recompute(take, recordings, &triggers, problems),

@@ -8,7 +8,8 @@ use crate::error::{Error, Result};
 use crate::map::Map;
 use crate::record::{PartFile, is_taken};
 use crate::repair::{
-    Append, LISTED_MAX, LostPart, Tally, grow, header, publish, refuse_growing, refuse_taken,
+    Append, CONVERTING, LISTED_MAX, LostPart, Tally, grow, header, publish, refuse_growing,
+    refuse_taken,
 };
 use genlock_formats::k4a::{Packing, Rebuilt, Recording, packed_track, unpacked_track};
 use genlock_formats::mkv::{Demuxer, Finish, Kept, Muxer, Salvaged, Track};
@@ -58,7 +59,7 @@ pub fn file(source: &Path, output: &Path, how: How, watch: &mut Watch<'_>) -> Re
         }));
     }
     refuse_taken(output)?;
-    store(source, &map, output, how, watch)
+    store((source, &map, &recording), output, how, watch)
 }
 
 fn forms(path: &Path, recording: &Recording<'_>) -> Result<Forms> {
@@ -67,13 +68,11 @@ fn forms(path: &Path, recording: &Recording<'_>) -> Result<Forms> {
 
 /// Stores a file, also where nothing changes in it.
 pub(super) fn store(
-    source: &Path,
-    map: &Map,
+    (source, map, recording): (&Path, &Map, &Recording<'_>),
     output: &Path,
     how: How,
     watch: &mut Watch<'_>,
 ) -> Result<Converted> {
-    let recording = Recording::open(map).map_err(|cause| Error::file(source, &cause))?;
     let growing = growing(output);
     if is_taken(&growing) {
         return Err(Error::Usage(format!(
@@ -82,18 +81,17 @@ pub(super) fn store(
             growing.display()
         )));
     }
-    let forms = forms(source, &recording)?;
+    let forms = forms(source, recording)?;
     let mut file = PartFile::create_under(growing, output)?;
-    let conversion = Conversion { source, map, recording: &recording, forms, output, how };
+    let conversion = Conversion { source, map, recording, forms, output, how };
     let done = grow(&mut file, output, |append| conversion.write(append, watch));
     let checked = done.and_then(|converted| conversion.check(converted, watch));
     publish(file, checked)
 }
 
-/// What a new file is called while it grows. Not `.part`: that may be the name of the source, and
-/// stands for a recording that was not finished.
+/// What a new file is called while it grows.
 fn growing(output: &Path) -> PathBuf {
-    output.with_added_extension("converting")
+    output.with_added_extension(CONVERTING)
 }
 
 struct Conversion<'c> {

@@ -4,11 +4,11 @@ use super::file::{Converted, store};
 use super::{How, Watch};
 use crate::config::Output;
 use crate::error::{Error, Result};
-use crate::map::{Map, read_text};
-use crate::record::Place;
+use crate::map::Map;
+use crate::record::{Place, TRIGGERS, read_triggers};
 use crate::repair::{is_converting, refuse_growing, refuse_taken};
 use genlock_formats::k4a::Recording;
-use genlock_formats::take::{File, Outcome, Profile, Take, level_word};
+use genlock_formats::take::{File, Outcome, Take, level_word};
 use serde::Serialize;
 use std::path::{Path, PathBuf};
 
@@ -22,12 +22,6 @@ pub struct TakeConverted {
     /// What the take is now.
     pub take: Take,
 }
-
-/// The evidence of a take.
-const TRIGGERS: &str = "triggers.csv";
-
-/// Length of a `triggers.csv` at most: a day of a rig of four at 30 fps.
-const TRIGGERS_BYTES_MAX: u64 = 1 << 30;
 
 /// Stores the take in `folder`, of which its `take.toml` says `take`, and whose recordings are
 /// `files`, in another profile, in the new folder `output`.
@@ -51,7 +45,7 @@ pub fn take(
     refuse_interrupted(output)?;
     refuse_taken(output)?;
     refuse_inside(folder, output)?;
-    let triggers = read_text(&folder.join(TRIGGERS), TRIGGERS_BYTES_MAX)?;
+    let triggers = read_triggers(folder)?;
     let place = Place::create(&Output::Folder(output.to_owned()))?;
     let mut stored = Vec::new();
     let done = store_all((take, files), output, how, watch, &mut stored)
@@ -77,7 +71,7 @@ fn store_all(
         problems: missing(take, files),
         take: Take {
             profile: how.profile,
-            level: (how.profile == Profile::Compact).then(|| level_word(how.level).to_owned()),
+            level: level_word(how.profile, how.level),
             files: Vec::new(),
             ..take.clone()
         },
@@ -90,12 +84,15 @@ fn store_all(
         let listed = take.files.iter().find(|listed| listed.name == old);
         converted.problems.extend(listed.and_then(|listed| changed(listed, &map)));
         // One file that cannot be read does not keep the others from being converted.
-        if let Err(cause) = Recording::open(&map) {
-            converted.problems.push(Error::file(file, &cause).to_string());
-            continue;
-        }
+        let recording = match Recording::open(&map) {
+            Ok(recording) => recording,
+            Err(cause) => {
+                converted.problems.push(Error::file(file, &cause).to_string());
+                continue;
+            }
+        };
         let path = output.join(name);
-        let one = store(file, &map, &path, how, watch)?;
+        let one = store((file, &map, &recording), &path, how, watch)?;
         stored.push(path);
         let same = |device: &&mut genlock_formats::take::Device| device.file.as_ref() == Some(&old);
         for device in converted.take.devices.iter_mut().filter(same) {
@@ -173,8 +170,7 @@ fn missing(take: &Take, files: &[PathBuf]) -> Vec<String> {
 /// tells it.
 fn changed(listed: &File, map: &Map) -> Option<String> {
     let found = File::of(&listed.name, map);
-    let same = found.bytes == listed.bytes && found.crc32.eq_ignore_ascii_case(&listed.crc32);
-    (!same).then(|| {
+    (!listed.has_bytes_of(&found)).then(|| {
         format!("{}: does not have the bytes that were written, as take.toml lists", listed.name)
     })
 }

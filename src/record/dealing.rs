@@ -95,7 +95,8 @@ impl Stage for Collector {
     }
 }
 
-fn lose(losses: &Sender<Loss>, frame: &Frame) {
+/// Tells that a lane was full.
+pub(super) fn lose(losses: &Sender<Loss>, frame: &Frame) {
     let (track, at) = (frame.track, LostAt::Device(frame.stamp_us));
     // A full loss lane loses the cause alone: the gap itself is still seen.
     let _ = losses.send(Loss { track, at, cause: Cause::LaneFull });

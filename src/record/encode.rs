@@ -2,9 +2,9 @@
 
 use crate::config::Storing;
 use crate::error::Result;
-use crate::frame::{Cause, Frame, Loss, LostAt, TrackName};
+use crate::frame::{Frame, Loss, TrackName};
 use crate::lane::{Received, Receiver, Sender, lane};
-use crate::record::dealing::{Collector, Dealer};
+use crate::record::dealing::{Collector, Dealer, lose};
 use crate::rig::disk::noise;
 use crate::stage::{Stage, Step};
 use genlock_formats::depth::Level;
@@ -145,7 +145,7 @@ impl Packed {
 /// Brings frames into the form of profile `k4a`: depth and IR pixels big-endian
 /// (recording-format.md 2.2), everything else as it is. In profile `compact` it then packs them:
 /// what is packed, and what its checksum is of, is the block of profile `k4a`, and another pass
-/// over an image is a hundredth of what packing costs.
+/// over an image is little beside packing it.
 pub struct Encoder {
     name: String,
     packed: Option<Packed>,
@@ -173,10 +173,8 @@ impl Encoder {
         if let Some(packed) = &mut self.packed {
             packed.pack(&mut frame);
         }
-        let (track, at) = (frame.track, LostAt::Device(frame.stamp_us));
-        if self.output.send(frame).is_err() {
-            // A full loss lane loses the cause alone: the gap itself is still seen.
-            let _ = self.losses.send(Loss { track, at, cause: Cause::LaneFull });
+        if let Err(frame) = self.output.send(frame) {
+            lose(&self.losses, &frame);
         }
     }
 }

@@ -2,11 +2,42 @@
 
 use crate::config::Output;
 use crate::error::{Error, Result};
+use crate::map::read_text;
 use crate::record::disk::{Disk, PartFile, keep_name, part_path};
 use genlock_formats::take::Take as TakeFile;
 use std::fs;
 use std::io::IoSlice;
 use std::path::{Path, PathBuf};
+
+/// The evidence of a take.
+pub const TRIGGERS: &str = "triggers.csv";
+
+/// What a take is. It is written last: a take that has one was concluded.
+pub const TAKE: &str = "take.toml";
+
+/// Length of a `triggers.csv` at most: a day of a rig of four at 30 fps.
+const TRIGGERS_BYTES_MAX: u64 = 1 << 30;
+
+/// Length of a `take.toml` at most: a hundred thousand ranges of losses fit in.
+const TAKE_BYTES_MAX: u64 = 16 << 20;
+
+/// What the take in `folder` says of itself.
+///
+/// # Errors
+/// `File` when its `take.toml` cannot be read, or is none.
+pub fn read_take(folder: &Path) -> Result<TakeFile> {
+    let path = folder.join(TAKE);
+    let text = read_text(&path, TAKE_BYTES_MAX)?;
+    TakeFile::from_toml(&text).map_err(|cause| Error::file(&path, &cause))
+}
+
+/// The text of the `triggers.csv` of the take in `folder`.
+///
+/// # Errors
+/// `File` when it cannot be read.
+pub fn read_triggers(folder: &Path) -> Result<String> {
+    read_text(&folder.join(TRIGGERS), TRIGGERS_BYTES_MAX)
+}
 
 /// Where a take goes. Dropped before the take was concluded, it removes the folders that it made,
 /// as far as they are empty.
@@ -69,9 +100,8 @@ impl Place {
         let Output::Folder(folder) = &self.output else {
             return Ok(());
         };
-        write(folder, "triggers.csv", triggers)?;
-        // Last: a take that has one was concluded.
-        write(folder, "take.toml", &take.to_toml())
+        write(folder, TRIGGERS, triggers)?;
+        write(folder, TAKE, &take.to_toml())
     }
 }
 

@@ -6,7 +6,7 @@ use crate::error::{Error, Result};
 use crate::record::evidence;
 use crate::record::job::Job;
 use crate::record::members::{engine, members};
-use crate::record::output::Place;
+use crate::record::output::{Place, TRIGGERS};
 use crate::record::room::Room;
 use crate::record::status::{DeviceStatus, Status, Waiting};
 use crate::record::summary::{self, About};
@@ -417,7 +417,7 @@ fn conclude(
         return (take, None);
     }
     let triggers = evidence::triggers(recorded).to_csv();
-    take.files.push(File::of("triggers.csv", triggers.as_bytes()));
+    take.files.push(File::of(TRIGGERS, triggers.as_bytes()));
     let unwritten = place.conclude(&take, &triggers).err();
     if let (None, Some(cause)) = (about.failure, &unwritten) {
         // The recordings are whole; the take, which nothing describes, is not.

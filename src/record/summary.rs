@@ -1,6 +1,6 @@
 //! What `take.toml` says of a take.
 
-use crate::config::{ColorControls, Plan, Setting, Storing};
+use crate::config::{ColorControls, Plan, Setting};
 use crate::error::Error;
 use crate::record::disk::part_path;
 use crate::record::evidence;
@@ -8,7 +8,7 @@ use crate::record::output::file_name;
 use crate::record::take::Recorded;
 use crate::sync::Standing;
 use genlock_formats::take::{
-    Control, Delay, Device, FORMAT, File, Host, Loss, Outcome, Profile, Take, level_word,
+    Control, Delay, Device, FORMAT, File, Host, Loss, Outcome, Take, level_word,
 };
 use std::collections::BTreeMap;
 
@@ -42,18 +42,13 @@ pub(super) fn of(plan: &Plan, about: &About<'_>, recorded: &[Recorded]) -> Take 
         },
         reason: failure.map(ToString::to_string).or_else(|| stopped_early(plan, recorded)),
         profile: plan.storing.profile,
-        level: level(plan.storing),
+        level: level_word(plan.storing.profile, plan.storing.level),
         triggers_asked: plan.triggers,
         verdict: devices.iter().filter_map(|device| device.verdict).max(),
         host: Some(about.host.clone()),
         devices,
         files: files(recorded),
     }
-}
-
-/// How hard images were packed, where they were.
-fn level(storing: Storing) -> Option<String> {
-    (storing.profile == Profile::Compact).then(|| level_word(storing.level).to_owned())
 }
 
 /// The recordings that were closed, as they are on the disk.

@@ -80,7 +80,8 @@ impl Tally {
         match piece {
             Salvaged::Lost(lost) => self.lose(lost.bytes.clone(), lost.what, false),
             Salvaged::Kept(kept) => {
-                let (first, last) = (self.device_us(kept.first_ns()), self.device_us(kept.last_ns));
+                let (first, last) =
+                    (self.device_us(kept.first_ns()), self.device_us(kept.last_ns()));
                 for lost in &mut self.report.lost {
                     if !lost.kept && lost.before_us.is_none() {
                         lost.before_us = Some(first);

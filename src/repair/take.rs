@@ -8,15 +8,12 @@ use super::own_name;
 use super::report::Report;
 use crate::config::Output;
 use crate::error::{Error, Result};
-use crate::map::{Map, read_text};
-use crate::record::{Place, is_taken};
+use crate::map::Map;
+use crate::record::{Place, TAKE, TRIGGERS, is_taken, read_take};
 use genlock_formats::k4a::Recording;
 use genlock_formats::take::{File as ListedFile, Take};
 use serde::Serialize;
 use std::path::{Path, PathBuf};
-
-/// Length of a `take.toml` at most.
-const TAKE_BYTES_MAX: u64 = 16 << 20;
 
 /// What came of repairing a take.
 #[derive(Debug, Clone, Serialize)]
@@ -37,7 +34,7 @@ pub struct TakeReport {
 /// when nothing of it can be repaired; `Disk` when it cannot be written.
 pub fn take(folder: &Path, output: Option<&Path>) -> Result<TakeReport> {
     let files = recordings(folder)?;
-    if is_taken(&folder.join("take.toml")) {
+    if is_taken(&folder.join(TAKE)) {
         return concluded(folder, &files);
     }
     for file in &files {
@@ -47,7 +44,7 @@ pub fn take(folder: &Path, output: Option<&Path>) -> Result<TakeReport> {
     let place = match output {
         Some(output) => Place::create(&Output::Folder(output.to_owned()))?,
         None => {
-            refuse_taken(&folder.join("triggers.csv"))?;
+            refuse_taken(&folder.join(TRIGGERS))?;
             Place::of_take(folder)
         }
     };
@@ -77,7 +74,7 @@ pub fn take(folder: &Path, output: Option<&Path>) -> Result<TakeReport> {
     for (name, _) in &report.files {
         take.files.push(ListedFile::of(name, &Map::open(&target.join(name))?));
     }
-    take.files.push(ListedFile::of("triggers.csv", triggers.as_bytes()));
+    take.files.push(ListedFile::of(TRIGGERS, triggers.as_bytes()));
     place.conclude(&take, &triggers)?;
     report.take = Some(take);
     Ok(report)
@@ -87,9 +84,7 @@ pub fn take(folder: &Path, output: Option<&Path>) -> Result<TakeReport> {
 /// `take.toml` says what they were.
 fn concluded(folder: &Path, files: &[PathBuf]) -> Result<TakeReport> {
     let mut report = TakeReport { files: Vec::new(), failed: Vec::new(), take: None };
-    let path = folder.join("take.toml");
-    let text = read_text(&path, TAKE_BYTES_MAX)?;
-    let take = Take::from_toml(&text).map_err(|cause| Error::file(&path, &cause))?;
+    let take = read_take(folder)?;
     for file in files {
         let map = Map::open(file)?;
         let recording = Recording::open(&map).map_err(|cause| Error::file(file, &cause));
@@ -115,9 +110,13 @@ fn concluded(folder: &Path, files: &[PathBuf]) -> Result<TakeReport> {
     Ok(report)
 }
 
+/// What the name of a file ends in while a conversion writes it. Not `.part`: that may be the name
+/// of its source, and stands for a recording that was not finished.
+pub const CONVERTING: &str = "converting";
+
 /// Whether it is a file that a conversion was writing.
 pub fn is_converting(path: &Path) -> bool {
-    path.extension().is_some_and(|extension| extension == "converting")
+    path.extension().is_some_and(|extension| extension == CONVERTING)
 }
 
 /// The recordings in a folder, all of them ours.

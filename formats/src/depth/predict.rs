@@ -38,7 +38,7 @@ impl Context {
         self.0[width + 1..].fill(last);
     }
 
-    /// The group at `place`, or the one that begins so many pixels left of it.
+    /// Sixteen values; the first pixel of the row is at 1.
     #[inline(always)]
     fn group<L: Lanes>(&self, lanes: L, at: usize) -> L::Numbers {
         lanes.load(self.0[at..].first_chunk().expect("a row has whole groups"))

@@ -15,7 +15,7 @@ const HUFFMAN_ALONE: i32 = -131_072;
 /// Streams shorter than this are not coded: a table would be longer than what it saves.
 const CODED_FROM: usize = 64;
 
-/// Bytes of a number at most, and of two of them before a stream.
+/// Bytes of a number at most.
 const NUMBER_BYTES_MAX: usize = 5;
 
 /// Writes streams.
@@ -43,7 +43,7 @@ impl Default for Writer {
 
 impl Writer {
     /// Writes a number: seven bits a byte, the lowest first.
-    pub(super) fn number(out: &mut Vec<u8>, mut number: usize) {
+    fn number(out: &mut Vec<u8>, mut number: usize) {
         while number > 0x7F {
             out.push(number as u8 | 0x80);
             number >>= 7;
@@ -107,7 +107,7 @@ impl Writer {
 
 /// Reads streams.
 pub(super) struct Reader<'a> {
-    pub(super) context: &'a mut Context,
+    context: &'a mut Context,
     bytes: &'a [u8],
     at: usize,
 }
@@ -153,7 +153,7 @@ impl<'a> Reader<'a> {
     }
 
     /// A number, and that it is at most `most`.
-    pub(super) fn number(&mut self, most: usize) -> Result<usize> {
+    fn number(&mut self, most: usize) -> Result<usize> {
         let mut number = 0;
         for place in 0..NUMBER_BYTES_MAX {
             let byte = self.byte()?;

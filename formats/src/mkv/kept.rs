@@ -15,6 +15,43 @@ pub struct Lost {
     pub what: &'static str,
 }
 
+/// When the blocks of a cluster are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Times {
+    /// First block of each track: its number, and nanoseconds of the file.
+    firsts: Vec<(u64, i64)>,
+    /// Time of the last frame, in nanoseconds of the file.
+    pub last_ns: i64,
+}
+
+impl Default for Times {
+    fn default() -> Self {
+        Self { firsts: Vec::new(), last_ns: i64::MIN }
+    }
+}
+
+impl Times {
+    /// Whether there is no block.
+    pub fn is_empty(&self) -> bool {
+        self.firsts.is_empty()
+    }
+
+    /// Time of the first block of a track, in nanoseconds of the file.
+    pub fn first_of(&self, track: Option<u64>) -> Option<i64> {
+        let (_, ns) = self.firsts.iter().find(|(number, _)| Some(*number) == track)?;
+        Some(*ns)
+    }
+
+    /// Takes the next block.
+    pub fn meet(&mut self, block: &ReadBlock<'_>, scale_ns: u64) {
+        let ahead_ns = block.duration_ns.map_or(0, |ns| ns.saturating_sub(scale_ns));
+        self.last_ns = self.last_ns.max(block.time_ns.saturating_add_unsigned(ahead_ns));
+        if self.first_of(Some(block.track)).is_none() {
+            self.firsts.push((block.track, block.time_ns));
+        }
+    }
+}
+
 /// A cluster, as it can be kept.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Kept<'a> {
@@ -28,10 +65,7 @@ pub struct Kept<'a> {
     /// The element with its time.
     pub(super) timestamp: Range<usize>,
     pub(super) time: ClusterTime,
-    /// First block of each track: its number, and nanoseconds of the file.
-    firsts: Vec<(u64, i64)>,
-    /// Time of the last frame, in nanoseconds of the file.
-    pub last_ns: i64,
+    pub(super) times: Times,
     /// What of it cannot be kept.
     pub lost: Vec<Lost>,
     /// Whether its checksum says that its bytes are not those that were written.
@@ -60,13 +94,13 @@ impl<'a> Kept<'a> {
     /// Time of its earliest block, in nanoseconds of the file.
     #[must_use]
     pub fn first_ns(&self) -> i64 {
-        self.firsts.iter().map(|(_, ns)| *ns).min().unwrap_or(0)
+        self.times.firsts.iter().map(|(_, ns)| *ns).min().unwrap_or(0)
     }
 
-    /// Time of its first block of a track, in nanoseconds of the file.
-    pub(super) fn first_of(&self, track: Option<u64>) -> Option<i64> {
-        let (_, ns) = self.firsts.iter().find(|(number, _)| Some(*number) == track)?;
-        Some(*ns)
+    /// Time of its last frame, in nanoseconds of the file.
+    #[must_use]
+    pub fn last_ns(&self) -> i64 {
+        self.times.last_ns
     }
 
     /// Where it ends, if its new head can be put over its own and the file cut behind it.
@@ -88,8 +122,7 @@ impl<'a> Kept<'a> {
             body: Vec::new(),
             timestamp: 0..0,
             time: cluster.time,
-            firsts: Vec::new(),
-            last_ns: i64::MIN,
+            times: Times::default(),
             lost: Vec::new(),
             changed: false,
         };
@@ -122,7 +155,7 @@ impl<'a> Kept<'a> {
             };
             kept.lost.push(Lost { bytes: at as u64..element.content.end as u64, what });
         }
-        if kept.firsts.is_empty() {
+        if kept.times.is_empty() {
             return Err(kept.lost);
         }
         kept.timestamp = time.clone().unwrap_or_default();
@@ -140,11 +173,7 @@ impl<'a> Kept<'a> {
     }
 
     fn keep(&mut self, whole: Range<usize>, block: &ReadBlock<'_>, scale_ns: u64) {
-        let ahead_ns = block.duration_ns.map_or(0, |ns| ns.saturating_sub(scale_ns));
-        self.last_ns = self.last_ns.max(block.time_ns.saturating_add_unsigned(ahead_ns));
-        if !self.firsts.iter().any(|(track, _)| *track == block.track) {
-            self.firsts.push((block.track, block.time_ns));
-        }
+        self.times.meet(block, scale_ns);
         match self.body.last_mut() {
             Some(last) if last.end == whole.start => last.end = whole.end,
             _ => self.body.push(whole),

@@ -5,7 +5,7 @@
 //! leaves a file that every reader opens (recording-format.md 8.7).
 
 use super::cluster_layout::{Block, ClusterLayout};
-use super::kept::Kept;
+use super::kept::{Kept, Times};
 use super::recast::Recast;
 use super::schema::{Attachment, Header, Info, Parts, Tag, Target, Track, TrackKind};
 use super::sum::Sum;
@@ -145,21 +145,21 @@ impl Muxer {
 
     /// A cluster of another file is in this one.
     pub fn kept(&mut self, cluster: &Kept<'_>) {
-        let ticks = |ns: i64| u64::try_from(ns).unwrap_or(0) / self.info.timestamp_scale_ns.max(1);
-        let cued = cluster.first_of(self.tracks.first().copied());
-        let (cued, end) = (cued.map(ticks), ticks(cluster.last_ns));
         // Its bytes are not looked at here.
         self.rest = None;
-        self.follow(cluster.len(), cued, end);
+        self.follow_times(cluster.len(), &cluster.times);
     }
 
     /// A cluster that was laid out around other payloads is in the file.
     pub fn recast(&mut self, cluster: &Recast) {
-        let ticks = |ns: i64| u64::try_from(ns).unwrap_or(0) / self.info.timestamp_scale_ns.max(1);
-        let cued = cluster.first_of(self.tracks.first().copied());
-        let (cued, end) = (cued.map(ticks), ticks(cluster.last_ns));
         self.rest = self.rest.map(|rest| rest.then(cluster.sum));
-        self.follow(cluster.len(), cued, end);
+        self.follow_times(cluster.len(), &cluster.times);
+    }
+
+    fn follow_times(&mut self, len: u64, times: &Times) {
+        let ticks = |ns: i64| u64::try_from(ns).unwrap_or(0) / self.info.timestamp_scale_ns.max(1);
+        let cued = times.first_of(self.tracks.first().copied());
+        self.follow(len, cued.map(ticks), ticks(times.last_ns));
     }
 
     /// A cluster of `len` bytes is in the file; the first block of the first track in it is at

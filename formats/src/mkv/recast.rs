@@ -2,7 +2,7 @@
 
 use super::block::ReadBlock;
 use super::demux::Demuxer;
-use super::kept::Kept;
+use super::kept::{Kept, Times};
 use super::parts;
 use super::schema::{Parts, Tag, Track};
 use super::sum::Sum;
@@ -27,10 +27,7 @@ pub struct Recast {
     body: Vec<u8>,
     /// Of all its bytes.
     pub(super) sum: Sum,
-    /// First block of each track: its number, and nanoseconds of the file.
-    firsts: Vec<(u64, i64)>,
-    /// Time of the last frame, in nanoseconds of the file.
-    pub(super) last_ns: i64,
+    pub(super) times: Times,
 }
 
 impl Recast {
@@ -49,21 +46,7 @@ impl Recast {
     /// Whether no block is left of it.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.firsts.is_empty()
-    }
-
-    /// Time of its first block of a track, in nanoseconds of the file.
-    pub(super) fn first_of(&self, track: Option<u64>) -> Option<i64> {
-        let (_, ns) = self.firsts.iter().find(|(number, _)| Some(*number) == track)?;
-        Some(*ns)
-    }
-
-    fn meet(&mut self, block: &ReadBlock<'_>, scale_ns: u64) {
-        let ahead_ns = block.duration_ns.map_or(0, |ns| ns.saturating_sub(scale_ns));
-        self.last_ns = self.last_ns.max(block.time_ns.saturating_add_unsigned(ahead_ns));
-        if self.first_of(Some(block.track)).is_none() {
-            self.firsts.push((block.track, block.time_ns));
-        }
+        self.times.is_empty()
     }
 }
 
@@ -102,9 +85,7 @@ impl<'a> Kept<'a> {
     /// does not come out as sound.
     #[must_use]
     pub fn recast(&self, each: &mut dyn FnMut(&ReadBlock<'a>, &mut Vec<u8>) -> Fate) -> Recast {
-        let (firsts, last_ns) = (Vec::new(), i64::MIN);
-        let (head, body, sum) = (Vec::new(), Vec::new(), Sum::default());
-        let mut recast = Recast { head, body, sum, firsts, last_ns };
+        let (mut head, mut times) = (Vec::new(), Times::default());
         let whole = self.body.first().filter(|_| self.head.is_empty());
         let cluster = whole.and_then(|all| Element::read(self.bytes, all.start, all.end).ok());
         let mut body = Vec::with_capacity(self.len() as usize);
@@ -128,16 +109,15 @@ impl<'a> Kept<'a> {
                 Fate::Same => body.extend_from_slice(&self.bytes[element.at..element.content.end]),
                 Fate::Other => put_block(self.bytes, &element, &payload, &mut body),
             }
-            recast.meet(&block, self.time.scale_ns);
+            times.meet(&block, self.time.scale_ns);
         }
         match &cluster {
             Some(cluster) => renew_checksum(self.bytes, cluster, &mut body),
             None => put_checksum(&mut body, 6, 0),
         }
-        put_head(cluster.as_ref(), id::CLUSTER, body.len(), &mut recast.head);
-        recast.sum = Sum::of(&recast.head).then(Sum::of(&body));
-        recast.body = body;
-        recast
+        put_head(cluster.as_ref(), id::CLUSTER, body.len(), &mut head);
+        let sum = Sum::of(&head).then(Sum::of(&body));
+        Recast { head, body, sum, times }
     }
 }
 
@@ -307,7 +287,7 @@ mod tests {
         let front = file.len() - kept(&demuxer).len() as usize;
         let cluster = recast.pieces().concat();
         assert_eq!((cluster.len() as u64, recast.sum), (recast.len(), Sum::of(&cluster)));
-        assert_eq!(recast.first_of(Some(2)), Some(12_000));
+        assert_eq!(recast.times.first_of(Some(2)), Some(12_000));
         [&file[..front], &cluster].concat()
     }
 
@@ -371,7 +351,7 @@ mod tests {
         muxer.cluster(&blocks[..1], &mut layout).expect("sound");
         let alone: Vec<u8> = layout.pieces(&blocks[..1]).flatten().copied().collect();
         assert_eq!(without(2).pieces().concat(), alone);
-        assert_eq!((without(2).last_ns, without(1).last_ns), (5000, 606_000));
+        assert_eq!((without(2).times.last_ns, without(1).times.last_ns), (5000, 606_000));
         let none = kept(&demuxer).recast(&mut |_, _| Fate::Gone);
         assert!(none.is_empty());
     }

@@ -4,6 +4,7 @@ use super::super::target::Target;
 use super::super::{Verdict, lossy};
 use super::word;
 use crate::map::read_through;
+use crate::record::TAKE;
 use genlock_formats::take::{File, Take};
 use serde::Serialize;
 use std::ffi::OsStr;
@@ -78,7 +79,7 @@ pub(super) fn difference(listed: &File, bytes: u64, crc32: u32) -> Option<String
         let said = listed.bytes;
         return Some(format!("{name}: has a size of {bytes}, take.toml lists {said}"));
     }
-    (!found.crc32.eq_ignore_ascii_case(&listed.crc32)).then(|| {
+    (!listed.has_bytes_of(&found)).then(|| {
         format!(
             "{name}: does not have the bytes that were written: its CRC-32 is {}, take.toml lists \
              {}",
@@ -100,7 +101,7 @@ fn strangers(target: &Target, take: &Take, problems: &mut Vec<String>, others: &
     names.sort();
     for name in names {
         let listed = take.files.iter().any(|listed| OsStr::new(&listed.name) == name);
-        if listed || name == "take.toml" {
+        if listed || name == TAKE {
             continue;
         }
         let shown = name.display();

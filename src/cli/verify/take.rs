@@ -52,8 +52,7 @@ pub(super) fn compare(take: &Take, files: &[FileVerified], problems: &mut Vec<St
         problems.push(format!("take.toml names the device {} twice", twice[0]));
     }
     for device in &take.devices {
-        compare_device(device, files, problems);
-        compare_profile(take.profile, device, files, problems);
+        compare_device(take.profile, device, files, problems);
         compare_with_asked(take, device, problems);
     }
     let named = |file: &FileVerified| {
@@ -72,7 +71,12 @@ pub(super) fn compare(take: &Take, files: &[FileVerified], problems: &mut Vec<St
     }
 }
 
-fn compare_device(device: &Device, files: &[FileVerified], problems: &mut Vec<String>) {
+fn compare_device(
+    profile: Profile,
+    device: &Device,
+    files: &[FileVerified],
+    problems: &mut Vec<String>,
+) {
     let Some(name) = &device.file else {
         problems.push(format!("{}: nothing was recorded", device.serial));
         return;
@@ -110,20 +114,8 @@ fn compare_device(device: &Device, files: &[FileVerified], problems: &mut Vec<St
         let said = delay(device.delay_off_master);
         differs("has a delay of", &delay(Delay::of(facts.delay_off_master_us)), &said);
     }
-}
-
-fn compare_profile(
-    said: Profile,
-    device: &Device,
-    files: &[FileVerified],
-    problems: &mut Vec<String>,
-) {
-    let named = |file: &&FileVerified| {
-        device.file.as_deref().is_some_and(|name| file.path.file_name() == Some(name.as_ref()))
-    };
-    let found = files.iter().find(named).and_then(|file| file.facts.as_ref()?.profile);
-    if let (Some(name), Some(found)) = (&device.file, found.filter(|found| *found != said)) {
-        problems.push(format!("{name}: is of profile {found}, take.toml says {said}"));
+    if let Some(found) = facts.profile {
+        differs("is of profile", &found.to_string(), &profile.to_string());
     }
 }
 
