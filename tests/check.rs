@@ -235,7 +235,6 @@ fn warnings_let_a_take_begin_and_are_told_unless_quiet() {
 struct Shown {
     bus: EmulatedBus,
     show: fn(&mut Vec<UsbDevice>),
-    streams: bool,
 }
 
 impl Bus for Shown {
@@ -248,15 +247,11 @@ impl Bus for Shown {
     fn open(&self, device: &UsbDevice) -> Result<Box<dyn Port>> {
         self.bus.open(device)
     }
-
-    fn can_stream(&self) -> bool {
-        self.streams
-    }
 }
 
 fn shown(count: usize, show: fn(&mut Vec<UsbDevice>)) -> Shown {
     let bus = EmulatedBus::rig(&vec![Faults::default(); count], None, Clock::machine());
-    Shown { bus, show, streams: true }
+    Shown { bus, show }
 }
 
 /// A rig file of a master and its subordinates.
@@ -349,13 +344,12 @@ fn cameras_on_real_usb_are_held_against_controllers_and_memory() {
     if let Wanted::Each(named) = &mut plan.wanted {
         named.iter_mut().for_each(|named| named.config.rate = Rate::Fps30);
     }
-    let bus = Shown { streams: false, ..shown(3, |_| {}) };
+    let bus = shown(3, |_| {});
     let host = Host::below(machine.path());
     let told = told(&record::check(&plan, Ok(&bus), &host));
     // 184 MB/s each: spec/usb-protocol.md 3.6, and 0.4 bytes for each color pixel.
     let controller = "Intel controller 0000:00:14.0: 553 of 400 MB/s";
     says(&told, "error", &[controller, "000000000003 185", "one camera into each"]);
-    says(&told, "error", &["usbfs_memory_mb is 16", "need 36", "echo 64 |"]);
-    says(&told, "error", &["USB", "does not record from them yet", "--emulated 1"]);
+    says(&told, "error", &["usbfs_memory_mb is 16", "need 70", "echo 128 |"]);
     says(&told, "error", &["depth engine", "/nowhere.so"]);
 }

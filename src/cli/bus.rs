@@ -14,7 +14,7 @@ use std::sync::Arc;
 /// The bus with the devices that were asked for.
 pub fn bus(devices: &Devices, clock: &Clock) -> Result<Arc<dyn Bus>> {
     match devices {
-        Devices::Usb => Ok(Arc::new(HostBus::new()?)),
+        Devices::Usb => Ok(Arc::new(HostBus::new(clock.clone())?)),
         Devices::Emulated { faults, from } => {
             let recording = from.as_deref().map(playback).transpose()?;
             Ok(Arc::new(EmulatedBus::rig(faults, recording.as_ref(), clock.clone())))

@@ -5,6 +5,7 @@ use crate::clock::Clock;
 use crate::config::Devices;
 use crate::device::{self, Device};
 use crate::error::Result;
+use crate::rig::host::Host;
 use clap::Args;
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -27,6 +28,7 @@ struct Listed {
     sync_in: bool,
     sync_out: bool,
     usb: String,
+    controller: String,
 }
 
 pub(super) fn run(args: &ListArgs) -> Result<Verdict> {
@@ -35,6 +37,7 @@ pub(super) fn run(args: &ListArgs) -> Result<Verdict> {
         None => Devices::Usb,
     };
     let bus = bus::bus(&devices, &Clock::machine())?;
+    let host = Host::machine();
     let mut listed = Vec::new();
     for found in device::find(bus.as_ref())? {
         let mut device = Device::open(bus.as_ref(), &found)?;
@@ -46,6 +49,10 @@ pub(super) fn run(args: &ListArgs) -> Result<Verdict> {
             sync_in: jacks.sync_in,
             sync_out: jacks.sync_out,
             usb: format!("{}-{}", found.depth.bus, ports.join(".")),
+            controller: match devices {
+                Devices::Usb => host.controller(found.depth.bus),
+                Devices::Emulated { .. } => "emulated".to_owned(),
+            },
             serial: found.serial,
         });
     }
@@ -70,10 +77,11 @@ fn line(index: usize, device: &Listed) -> String {
     };
     let firmware = |name| device.firmware.get(name).map_or("?", String::as_str);
     format!(
-        "{index}  {}  color {}, depth {}  {jacks}  USB {}",
+        "{index}  {}  color {}, depth {}  {jacks}  USB {}, {}",
         device.serial,
         firmware("color"),
         firmware("depth"),
-        device.usb
+        device.usb,
+        device.controller
     )
 }

@@ -99,7 +99,6 @@ pub(super) fn run(args: RecordArgs) -> Result<Verdict> {
     let plan = args.resolve()?;
     let clock = Clock::machine();
     let bus = bus::bus(&plan.devices, &clock)?;
-    record::can_stream(bus.as_ref())?;
     let mut members = record::members(&plan, bus.as_ref())?;
     let findings = record::preflight(&plan, bus.as_ref(), &mut members, &Host::machine());
     if !heed(&findings, plan.force, args.quiet) {

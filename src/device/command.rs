@@ -145,6 +145,11 @@ pub(super) fn unanswered(serial: &str, what: &str, fault: Fault) -> Error {
         Fault::Timeout => ("no answer within 2 s", "check its power, and plug it in again"),
         Fault::Gone => ("it left the bus", "check its cable and power"),
         Fault::Overflow => ("it sent more than fits", "plug it in again"),
+        Fault::Busy => ("another program has it", "close that program"),
+        Fault::Memory => (
+            "the kernel has no memory for its transfers",
+            "raise usbfs_memory_mb; `genlock check` says to what, and how",
+        ),
         Fault::Io => ("the transfer failed", "check its cable, and plug it in again"),
     };
     Error::Device(format!("{serial}: {what}: {why}; {fix}"))

@@ -31,7 +31,7 @@ use crate::frame::{Frame, Loss};
 use crate::lane::{Sender, lane};
 use crate::pool::Pool;
 use crate::stage::Stage;
-use crate::usb::{Bus, PACKETS_MAX, Port, Request, StreamEndpoint, TransferKind, UsbDevice};
+use crate::usb::{Bus, Port, Request, StreamEndpoint, TransferKind, UsbDevice};
 use color::ColorSource;
 use command::{Endpoints, Mcu, unanswered};
 use controls::Controls;
@@ -474,13 +474,11 @@ impl Device {
         port.claim(uvc::STREAMING_INTERFACE).map_err(failed)?;
         let setup = negotiate(port, mode, rate).map_err(failed)?;
         self.running.color = true;
-        port.set_alternate(uvc::STREAMING_INTERFACE, setup.alternate).map_err(failed)?;
-        let packet_bytes = match setup.endpoint.kind {
-            TransferKind::Isochronous { packet_bytes } => packet_bytes,
-            TransferKind::Bulk => 0,
-        };
+        if setup.alternate > 0 {
+            port.set_alternate(uvc::STREAMING_INTERFACE, setup.alternate).map_err(failed)?;
+        }
         // One is read while the other is taken apart.
-        let payloads = Pool::new(2, PACKETS_MAX * packet_bytes);
+        let payloads = Pool::new(2, setup.buf_bytes);
         let stream = port.stream(setup.endpoint, payloads).map_err(failed)?;
         let images = self.pool(buffering.frames, mode.image_bytes_max() + buffering.beyond);
         let serial = self.serial.as_str();
@@ -564,10 +562,7 @@ fn open_mcu(bus: &dyn Bus, device: &UsbDevice, interface: u8, endpoints: Endpoin
     let mut mcu = Mcu::new(bus.open(device)?, endpoints);
     mcu.set_serial(&device.serial);
     let claimed = mcu.port().claim(interface);
-    claimed.map_err(|fault| {
-        let hint = "is another program using it?";
-        unanswered(&device.serial, &format!("claiming it ({hint})"), fault)
-    })?;
+    claimed.map_err(|fault| unanswered(&device.serial, "claiming it", fault))?;
     Ok(mcu)
 }
 

@@ -1,7 +1,7 @@
 //! The color stream's setup over UVC: which format and frame a mode is, probe and commit, and the
 //! alternate setting that carries it (usb-protocol.md 6.2 to 6.5).
 
-use crate::usb::{Answer, Fault, Port, Request, StreamEndpoint, TransferKind};
+use crate::usb::{Answer, Fault, PACKETS_MAX, Port, Request, StreamEndpoint, TransferKind};
 use genlock_formats::k4a::{ColorFormat, ColorMode, Rate};
 
 /// Interface numbers of the color function.
@@ -22,6 +22,9 @@ pub const GET_RES: u8 = 0x84;
 
 const PROBE: u16 = 0x0100;
 const COMMIT: u16 = 0x0200;
+/// Bytes of a bulk payload at most: more than any frame has.
+const PAYLOAD_MAX: usize = 32 << 20;
+
 /// Bytes of a probe block of UVC 1.0.
 const PROBE_BYTES: usize = 26;
 
@@ -30,8 +33,10 @@ const PROBE_BYTES: usize = 26;
 pub struct ColorStream {
     /// Where it comes from.
     pub endpoint: StreamEndpoint,
-    /// The alternate setting that carries it.
+    /// The alternate setting that carries it; 0 is there from the start.
     pub alternate: u8,
+    /// Bytes of a transfer: a payload of a bulk endpoint, all packets of an isochronous one.
+    pub buf_bytes: usize,
 }
 
 /// Sets the color stream up; nothing flows before its alternate setting is selected.
@@ -115,27 +120,40 @@ fn find_frame(descriptors: &[u8], mode: ColorMode, rate: Rate) -> Option<(u8, u8
     None
 }
 
-/// The first alternate setting that moves `payload_bytes` in a service interval.
+/// The first alternate setting that carries payloads of `payload_bytes`: with an isochronous
+/// endpoint that moves them in a service interval, or with a bulk endpoint, which moves any.
 fn find_alternate(descriptors: &[u8], payload_bytes: u32) -> Option<ColorStream> {
     const INTERFACE: u8 = 4;
     const ENDPOINT: u8 = 5;
     const COMPANION: u8 = 0x30;
-    let (mut alternate, mut endpoint) = (None, None);
+    const ISOCHRONOUS: u8 = 1;
+    const BULK: u8 = 2;
+    let (mut alternate, mut isochronous) = (None, None);
+    let bulk =
+        usize::try_from(payload_bytes).ok().filter(|bytes| (1..=PAYLOAD_MAX).contains(bytes));
     for (kind, d) in walk(descriptors) {
         match (kind, d.len()) {
             (INTERFACE, 9) => {
                 alternate = (d[2] == STREAMING_INTERFACE).then_some(d[3]);
-                endpoint = None;
+                isochronous = None;
             }
-            (ENDPOINT, 7) if d[3] & 3 == 1 => endpoint = Some(d[2]),
+            (ENDPOINT, 7) if d[3] & 3 == ISOCHRONOUS => isochronous = Some(d[2]),
+            (ENDPOINT, 7) if d[3] & 3 == BULK => {
+                if let (Some(alternate), Some(buf_bytes)) = (alternate, bulk) {
+                    let endpoint = StreamEndpoint { address: d[2], kind: TransferKind::Bulk };
+                    return Some(ColorStream { endpoint, alternate, buf_bytes });
+                }
+            }
             (COMPANION, 6) => {
                 let bytes = u16::from_le_bytes([d[4], d[5]]);
-                if let (Some(alternate), Some(address)) = (alternate, endpoint)
-                    && u32::from(bytes) >= payload_bytes
+                if let (Some(alternate), Some(address)) = (alternate, isochronous)
+                    && u32::from(bytes) >= payload_bytes.max(1)
                 {
-                    let kind = TransferKind::Isochronous { packet_bytes: usize::from(bytes) };
+                    let packet_bytes = usize::from(bytes);
+                    let kind = TransferKind::Isochronous { packet_bytes };
                     let endpoint = StreamEndpoint { address, kind };
-                    return Some(ColorStream { endpoint, alternate });
+                    let buf_bytes = PACKETS_MAX * packet_bytes;
+                    return Some(ColorStream { endpoint, alternate, buf_bytes });
                 }
             }
             _ => {}

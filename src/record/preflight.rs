@@ -2,7 +2,7 @@
 //! against the rules of the rig.
 
 use crate::config::{DeviceConfig, Devices, Named, Output, Plan, Wanted};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::record::members::{Gathered, gather, library};
 use crate::record::take::Member;
 use crate::rig::check::{self, DeviceFacts};
@@ -14,21 +14,6 @@ use crate::usb::{Bus, UsbDevice};
 use genlock_formats::k4a::Role;
 use std::path::Path;
 use std::time::Duration;
-
-/// That opened devices can stream.
-///
-/// # Errors
-/// `Device` where they answer commands alone.
-pub fn can_stream(bus: &dyn Bus) -> Result<()> {
-    if bus.can_stream() {
-        return Ok(());
-    }
-    Err(Error::Device(
-        "this version finds devices on USB but does not record from them yet; rehearse with \
-         --emulated 1"
-            .to_owned(),
-    ))
-}
 
 /// What a take of these opened devices has to expect. Changes nothing, writes nothing and starts
 /// nothing, for it stands before every take:
@@ -57,7 +42,6 @@ pub fn check(plan: &Plan, bus: Result<&dyn Bus>, host: &Host) -> Vec<Finding> {
     match bus {
         Err(error) => findings.push(Finding::of_error("USB", &error)),
         Ok(bus) => {
-            findings.extend(can_stream(bus).err().map(|error| Finding::of_error("USB", &error)));
             gathered = gather(plan, bus);
             // A bus that cannot be asked for want of permission was reported above.
             let news = gathered.problems.iter().filter(|p| permitted || p.about != "USB");

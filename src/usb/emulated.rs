@@ -133,10 +133,6 @@ impl Bus for EmulatedBus {
             streams: Arc::clone(&self.streams),
         }))
     }
-
-    fn can_stream(&self) -> bool {
-        true
-    }
 }
 
 struct EmulatedPort {

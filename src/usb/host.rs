@@ -1,128 +1,175 @@
-//! Real USB through libusb: finding devices and asking them. Streaming needs asynchronous
-//! transfers, which this version does not have yet.
+//! Real USB through libusb: finding devices, opening them, asking them.
 
+use crate::clock::Clock;
 use crate::error::{Error, Result};
 use crate::pool::Pool;
+use crate::usb::events::Events;
+use crate::usb::flow::Flow;
+use crate::usb::transfer::Handle;
 use crate::usb::{
-    Answer, Bus, Fault, Port, REQUEST_TIMEOUT, Request, Stream, StreamEndpoint, UsbDevice,
+    Answer, Bus, Fault, PIECE_BYTES, Port, REQUEST_TIMEOUT, Request, Stream, StreamEndpoint,
+    UsbDevice,
 };
 use rusb::{Context, Device, DeviceHandle, Speed, UsbContext};
+use std::sync::{Arc, Weak};
 
 const VENDOR: u16 = 0x045E;
 const PRODUCTS: [u16; 2] = [0x097C, 0x097D];
 
+/// The one configuration that both devices of a camera have (usb-protocol.md 1.4).
+const CONFIGURATION: u8 = 1;
+
 /// The USB of this machine.
+///
+/// Every look at it, and every opened device, has a context of libusb of its own: a fresh one sees
+/// what was plugged in since, also where nothing tells of that, and one of its own gives each
+/// device its own thread for completions.
 pub struct HostBus {
-    context: Context,
+    clock: Clock,
 }
 
 impl HostBus {
-    /// Opens the machine's USB.
+    /// Opens the machine's USB; transfers are stamped by `clock`.
     ///
     /// # Errors
     /// `Device` on a machine without USB.
-    pub fn new() -> Result<Self> {
-        // Never the library's global context: it panics where there is no USB.
-        let context = Context::new().map_err(|cause| {
-            Error::Device(format!(
-                "cannot use this machine's USB: {cause}; is there a /dev/bus/usb? To rehearse \
-                 without hardware, use --emulated 1"
-            ))
-        })?;
-        Ok(Self { context })
-    }
-
-    fn all(&self) -> Result<Vec<Device<Context>>> {
-        let devices = self.context.devices();
-        let devices =
-            devices.map_err(|cause| Error::Device(format!("cannot list USB devices: {cause}")))?;
-        let ours = |device: &Device<Context>| {
-            device.device_descriptor().is_ok_and(|descriptor| {
-                descriptor.vendor_id() == VENDOR && PRODUCTS.contains(&descriptor.product_id())
-            })
-        };
-        Ok(devices.iter().filter(ours).collect())
+    pub fn new(clock: Clock) -> Result<Self> {
+        context()?;
+        Ok(Self { clock })
     }
 }
 
-fn open(device: &Device<Context>) -> Result<DeviceHandle<Context>> {
-    device.open().map_err(|cause| {
-        let (bus, address) = (device.bus_number(), device.address());
-        let fix = match cause {
-            rusb::Error::Access => "; allow it with a udev rule for vendor 045e, or run as root",
-            _ => "",
-        };
-        Error::Device(format!("cannot open the USB device {bus}:{address}: {cause}{fix}"))
+fn context() -> Result<Context> {
+    // Never the library's global context: it panics where there is no USB.
+    Context::new().map_err(|cause| {
+        Error::Device(format!(
+            "cannot use this machine's USB: {cause}; is there a /dev/bus/usb? To rehearse without \
+             hardware, use --emulated 1"
+        ))
+    })
+}
+
+/// The devices of cameras that are plugged in.
+fn cameras(context: &Context) -> Result<Vec<Device<Context>>> {
+    let devices = context.devices();
+    let devices =
+        devices.map_err(|cause| Error::Device(format!("cannot list USB devices: {cause}")))?;
+    let ours = |device: &Device<Context>| {
+        device.device_descriptor().is_ok_and(|descriptor| {
+            descriptor.vendor_id() == VENDOR && PRODUCTS.contains(&descriptor.product_id())
+        })
+    };
+    Ok(devices.iter().filter(ours).collect())
+}
+
+/// That a device cannot be used, and what to do.
+fn unusable(device: &Device<Context>, what: &str, cause: rusb::Error) -> Error {
+    let fix = match cause {
+        rusb::Error::Access => {
+            "; allow it with tools/udev/99-genlock.rules (`genlock check` says how), or run as root"
+        }
+        rusb::Error::NoDevice | rusb::Error::NotFound => "; check its cable and power",
+        _ => "; plug it in again",
+    };
+    let (bus, address) = (device.bus_number(), device.address());
+    Error::Device(format!("cannot {what} the USB device {bus}:{address}: {cause}{fix}"))
+}
+
+fn describe(device: &Device<Context>) -> rusb::Result<UsbDevice> {
+    let descriptor = device.device_descriptor()?;
+    let handle = device.open()?;
+    Ok(UsbDevice {
+        product: descriptor.product_id(),
+        serial: handle.read_serial_number_string_ascii(&descriptor)?,
+        bus: device.bus_number(),
+        address: device.address(),
+        ports: device.port_numbers().unwrap_or_default(),
+        superspeed: matches!(device.speed(), Speed::Super | Speed::SuperPlus),
     })
 }
 
 impl Bus for HostBus {
     fn devices(&self) -> Result<Vec<UsbDevice>> {
         let mut found = Vec::new();
-        for device in self.all()? {
-            let describe = |cause| Error::Device(format!("cannot read a USB device: {cause}"));
-            let descriptor = device.device_descriptor().map_err(describe)?;
-            let handle = open(&device)?;
-            found.push(UsbDevice {
-                product: descriptor.product_id(),
-                serial: handle.read_serial_number_string_ascii(&descriptor).map_err(describe)?,
-                bus: device.bus_number(),
-                address: device.address(),
-                ports: device.port_numbers().unwrap_or_default(),
-                superspeed: matches!(device.speed(), Speed::Super | Speed::SuperPlus),
-            });
+        for device in cameras(&context()?)? {
+            match describe(&device) {
+                Ok(described) => found.push(described),
+                // It was unplugged just now.
+                Err(rusb::Error::NoDevice | rusb::Error::NotFound) => {}
+                Err(cause) => return Err(unusable(&device, "ask", cause)),
+            }
         }
         Ok(found)
     }
 
     fn open(&self, wanted: &UsbDevice) -> Result<Box<dyn Port>> {
+        let context = context()?;
         let here = |device: &Device<Context>| {
             device.bus_number() == wanted.bus && device.address() == wanted.address
         };
-        let device = self.all()?.into_iter().find(here).ok_or_else(|| {
+        let device = cameras(&context)?.into_iter().find(here).ok_or_else(|| {
             Error::Device(format!("{}: left the bus; check its cable and power", wanted.serial))
         })?;
-        let handle = open(&device)?;
-        // Interfaces that the kernel holds are taken over while we use them.
-        let _ = handle.set_auto_detach_kernel_driver(true);
-        let mut port = HostPort { handle, configuration: Vec::new() };
-        port.configuration = port.descriptor(0x0200).map_err(|fault| {
-            Error::Device(format!("{}: cannot read its descriptors ({fault:?})", wanted.serial))
-        })?;
-        Ok(Box::new(port))
-    }
-
-    fn can_stream(&self) -> bool {
-        false
+        let port = HostPort::open(&device, self.clock.clone());
+        Ok(Box::new(port.map_err(|cause| unusable(&device, "open", cause))?))
     }
 }
 
 struct HostPort {
-    handle: DeviceHandle<Context>,
+    handle: Handle,
     configuration: Vec<u8>,
+    clock: Clock,
+    /// The thread for completions, while a stream needs it.
+    events: Weak<Events>,
 }
 
-fn fault(cause: rusb::Error) -> Fault {
+/// What libusb's error means.
+pub(super) fn fault(cause: rusb::Error) -> Fault {
     match cause {
         rusb::Error::Pipe => Fault::Stall,
         rusb::Error::Timeout => Fault::Timeout,
-        rusb::Error::NoDevice => Fault::Gone,
+        rusb::Error::NoDevice | rusb::Error::NotFound => Fault::Gone,
         rusb::Error::Overflow => Fault::Overflow,
+        rusb::Error::Busy => Fault::Busy,
+        rusb::Error::NoMem => Fault::Memory,
         _ => Fault::Io,
     }
 }
 
 impl HostPort {
-    /// A descriptor that says its whole length in its third and fourth byte.
-    fn descriptor(&mut self, value: u16) -> Answer<Vec<u8>> {
-        let request = Request { kind: 0x80, request: 6, value, index: 0 };
-        let mut head = [0; 4];
-        self.control_in(request, &mut head)?;
-        let mut bytes = vec![0; usize::from(u16::from_le_bytes([head[2], head[3]]))];
-        let count = self.control_in(request, &mut bytes)?;
-        bytes.truncate(count);
-        Ok(bytes)
+    fn open(device: &Device<Context>, clock: Clock) -> rusb::Result<Self> {
+        let handle = device.open()?;
+        // Interfaces that the kernel holds are taken over while we use them.
+        let _ = handle.set_auto_detach_kernel_driver(true);
+        if handle.active_configuration()? != CONFIGURATION {
+            handle.set_active_configuration(CONFIGURATION)?;
+        }
+        let configuration = configuration(&handle)?;
+        Ok(Self { handle: Arc::new(handle), configuration, clock, events: Weak::new() })
     }
+
+    /// The thread for completions, which all streams of the device share.
+    fn events(&mut self) -> Answer<Arc<Events>> {
+        if let Some(events) = self.events.upgrade() {
+            return Ok(events);
+        }
+        let device = self.handle.device();
+        let name = format!("usb {}:{}", device.bus_number(), device.address());
+        let events = Arc::new(Events::start(self.handle.context(), &name)?);
+        self.events = Arc::downgrade(&events);
+        Ok(events)
+    }
+}
+
+/// The configuration descriptor, with everything under it.
+fn configuration(handle: &DeviceHandle<Context>) -> rusb::Result<Vec<u8>> {
+    let read = |into: &mut [u8]| handle.read_control(0x80, 6, 0x0200, 0, into, REQUEST_TIMEOUT);
+    let mut head = [0; 4];
+    read(&mut head)?;
+    let mut bytes = vec![0; usize::from(u16::from_le_bytes([head[2], head[3]]))];
+    let count = read(&mut bytes)?;
+    bytes.truncate(count);
+    Ok(bytes)
 }
 
 impl Port for HostPort {
@@ -147,27 +194,37 @@ impl Port for HostPort {
     fn control_out(&mut self, request: Request, data: &[u8]) -> Answer<()> {
         let Request { kind, request, value, index } = request;
         let written = self.handle.write_control(kind, request, value, index, data, REQUEST_TIMEOUT);
-        match written {
-            Ok(count) if count == data.len() => Ok(()),
-            Ok(_) => Err(Fault::Io),
-            Err(cause) => Err(fault(cause)),
-        }
+        all_of(data, written)
     }
 
     fn bulk_out(&mut self, endpoint: u8, data: &[u8]) -> Answer<()> {
-        match self.handle.write_bulk(endpoint, data, REQUEST_TIMEOUT) {
-            Ok(count) if count == data.len() => Ok(()),
-            Ok(_) => Err(Fault::Io),
-            Err(cause) => Err(fault(cause)),
-        }
+        all_of(data, self.handle.write_bulk(endpoint, data, REQUEST_TIMEOUT))
     }
 
+    /// In pieces that every host controller driver has memory for; the device ends what it sends
+    /// with a short one.
     fn bulk_in(&mut self, endpoint: u8, into: &mut [u8]) -> Answer<usize> {
-        self.handle.read_bulk(endpoint, into, REQUEST_TIMEOUT).map_err(fault)
+        let mut bytes = 0;
+        for piece in into.chunks_mut(PIECE_BYTES) {
+            let read = self.handle.read_bulk(endpoint, piece, REQUEST_TIMEOUT).map_err(fault)?;
+            bytes += read;
+            if read < piece.len() {
+                break;
+            }
+        }
+        Ok(bytes)
     }
 
-    fn stream(&mut self, _endpoint: StreamEndpoint, _pool: Pool) -> Answer<Box<dyn Stream>> {
-        // `Bus::can_stream` says so beforehand.
-        Err(Fault::Io)
+    fn stream(&mut self, endpoint: StreamEndpoint, pool: Pool) -> Answer<Box<dyn Stream>> {
+        let events = self.events()?;
+        Ok(Box::new(Flow::start(&self.handle, events, endpoint, pool, &self.clock)?))
+    }
+}
+
+/// That all of `data` was written.
+fn all_of(data: &[u8], written: rusb::Result<usize>) -> Answer<()> {
+    match written.map_err(fault)? {
+        count if count == data.len() => Ok(()),
+        _ => Err(Fault::Io),
     }
 }

@@ -4,7 +4,10 @@
 //! 097D), [`Stream`] is an endpoint that data flows from.
 
 pub mod emulated;
+mod events;
+mod flow;
 pub mod host;
+mod transfer;
 
 use crate::error::Result;
 use crate::pool::{Buf, Pool};
@@ -23,9 +26,6 @@ pub trait Bus: Send + Sync {
     /// # Errors
     /// `Device` when it is gone, in use, or not permitted.
     fn open(&self, device: &UsbDevice) -> Result<Box<dyn Port>>;
-
-    /// Whether opened devices can stream, or answer commands alone.
-    fn can_stream(&self) -> bool;
 }
 
 /// One USB device, as enumeration shows it.
@@ -69,6 +69,10 @@ pub enum Fault {
     Gone,
     /// The device sent more than was asked for.
     Overflow,
+    /// Another program or a driver of the kernel has it.
+    Busy,
+    /// The kernel has no memory for the transfer.
+    Memory,
     /// Any other transfer error.
     Io,
 }
@@ -126,6 +130,37 @@ pub enum TransferKind {
         /// Bytes that the endpoint moves in one service interval.
         packet_bytes: usize,
     },
+}
+
+/// Bytes of a bulk transfer at most. Some host controller drivers, that of USB/IP among them, have
+/// no memory for more in one piece (usb-protocol.md 14.5); a multiple of every packet size.
+pub const PIECE_BYTES: usize = 512 * 1024;
+
+/// The transfers that keep an endpoint busy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct InFlight {
+    /// How many there are.
+    pub count: usize,
+    /// Bytes of each.
+    pub bytes: usize,
+}
+
+/// What is in flight on an endpoint that is read into buffers of `buf_bytes`: two buffers' worth,
+/// so that one fills while the other is handed over, and never fewer than 16 transfers. Of
+/// isochronous transfers those last 64 ms at SuperSpeed, of IMU packets 77 ms.
+#[must_use]
+pub fn in_flight(kind: TransferKind, buf_bytes: usize) -> InFlight {
+    const AT_LEAST: usize = 16;
+    match kind {
+        TransferKind::Bulk => {
+            let whole = buf_bytes.next_multiple_of(1024);
+            let bytes = whole.clamp(1024, PIECE_BYTES);
+            InFlight { count: (2 * whole.div_ceil(bytes)).max(AT_LEAST), bytes }
+        }
+        TransferKind::Isochronous { packet_bytes } => {
+            InFlight { count: AT_LEAST, bytes: PACKETS_MAX * packet_bytes }
+        }
+    }
 }
 
 /// Packets in one isochronous transfer at most (libuvc's number, usb-protocol.md 6.5).

@@ -109,9 +109,6 @@ impl Bus for ScriptedBus {
         let (configuration, answers) = (Vec::new(), Arc::clone(&self.0));
         Ok(Box::new(ScriptedPort { configuration, answers, transaction: [0; 4] }))
     }
-    fn can_stream(&self) -> bool {
-        false
-    }
 }
 
 fn emulated() -> EmulatedBus {
@@ -145,9 +142,6 @@ impl Bus for Overheard<EmulatedBus> {
     }
     fn open(&self, device: &UsbDevice) -> genlock::Result<Box<dyn Port>> {
         Ok(Box::new(Overheard { bus: self.bus.open(device)?, heard: Arc::clone(&self.heard) }))
-    }
-    fn can_stream(&self) -> bool {
-        false
     }
 }
 
