@@ -130,7 +130,7 @@ pub fn permissions(nodes: &[Node]) -> Vec<Finding> {
             _ => (
                 format!("this user may not read and write {path}"),
                 format!(
-                    "write the line `{UDEV_RULE}` to /etc/udev/rules.d/99-k4a.rules, run `sudo \
+                    "write the line `{UDEV_RULE}` to /etc/udev/rules.d/99-genlock.rules, run `sudo \
                      udevadm control --reload`, and plug it in again"
                 ),
             ),
@@ -223,6 +223,12 @@ mod tests {
         let expected = [node("2-1.1", "004", None), node("000123201312", "005", missing)];
         assert_eq!(host.nodes(), expected);
         assert_eq!(Host::below(&keep.path().join("none")).nodes(), []);
+    }
+
+    #[test]
+    fn the_rule_that_is_advised_is_the_rule_that_is_shipped() {
+        let shipped = include_str!("../../tools/udev/99-genlock.rules");
+        assert!(shipped.lines().any(|line| line == UDEV_RULE), "{UDEV_RULE} is not in {shipped}");
     }
 
     #[test]

@@ -175,3 +175,92 @@ impl Assembly {
         Some(buf)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PIECE: usize = 4;
+
+    fn assembly(kind: TransferKind, bufs: usize, buf_bytes: usize) -> Assembly {
+        Assembly { kind, pool: Pool::new(bufs, buf_bytes), state: State::Between, starved: 0 }
+    }
+
+    fn bulk(data: &[u8]) -> Completed<'_> {
+        let is_short = data.len() < PIECE;
+        Completed { status: Ok(()), arrived_ns: 7, data, packets: Packets::default(), is_short }
+    }
+
+    /// What pieces come to: bytes of the transfers, or why they are lost.
+    fn assembled(assembly: &mut Assembly, pieces: &[&[u8]]) -> Vec<Result<Vec<u8>, Fault>> {
+        let taken = pieces.iter().filter_map(|piece| assembly.bulk(&bulk(piece)));
+        taken.map(|transfer| transfer.status.map(|()| transfer.buf.to_vec())).collect()
+    }
+
+    #[test]
+    fn a_short_piece_ends_a_transfer() {
+        let mut assembly = assembly(TransferKind::Bulk, 2, 12);
+        let pieces: [&[u8]; 5] = [&[1; 4], &[2; 4], &[3; 2], &[4; 1], &[5; 4]];
+        let whole = vec![1, 1, 1, 1, 2, 2, 2, 2, 3, 3];
+        assert_eq!(assembled(&mut assembly, &pieces), [Ok(whole), Ok(vec![4])]);
+        // One that ends with a piece has an empty one behind it.
+        assert_eq!(assembled(&mut assembly, &[&[]]), [Ok(vec![5; 4])]);
+    }
+
+    #[test]
+    fn a_full_buffer_ends_a_transfer_and_an_empty_piece_behind_it_is_none() {
+        let mut assembly = assembly(TransferKind::Bulk, 2, 8);
+        let pieces: [&[u8]; 4] = [&[1; 4], &[2; 4], &[], &[3; 1]];
+        let whole = vec![1, 1, 1, 1, 2, 2, 2, 2];
+        assert_eq!(assembled(&mut assembly, &pieces), [Ok(whole), Ok(vec![3])]);
+    }
+
+    #[test]
+    fn what_is_longer_than_its_buffer_is_lost_alone() {
+        let mut assembly = assembly(TransferKind::Bulk, 1, 6);
+        let pieces: [&[u8]; 4] = [&[1; 4], &[2; 4], &[3; 1], &[4; 2]];
+        let expected = [Err(Fault::Overflow), Ok(vec![4, 4])];
+        assert_eq!(assembled(&mut assembly, &pieces), expected);
+    }
+
+    #[test]
+    fn without_a_buffer_a_whole_transfer_is_lost_and_counted_once() {
+        let mut assembly = assembly(TransferKind::Bulk, 1, 12);
+        let held = assembly.pool.lend().expect("the one buffer");
+        assert_eq!(assembled(&mut assembly, &[&[1; 4], &[1; 4]]), []);
+        drop(held);
+        assert_eq!(assembled(&mut assembly, &[&[1; 1], &[2; 1]]), [Ok(vec![2])]);
+        assert_eq!(assembly.starved, 1);
+    }
+
+    #[test]
+    fn a_fault_takes_what_had_come_with_it() {
+        let mut assembly = assembly(TransferKind::Bulk, 1, 12);
+        assert_eq!(assembled(&mut assembly, &[&[1; 4]]), []);
+        let failing = Completed { status: Err(Fault::Overflow), ..bulk(&[9; 4]) };
+        let Err((fault, arrived_ns)) = assembly.take(&failing) else { panic!("it failed") };
+        assert_eq!((fault, arrived_ns), (Fault::Overflow, 7));
+        let told = assembly.failed(fault, arrived_ns).map(|transfer| transfer.status);
+        assert_eq!(told, Some(Err(Fault::Overflow)));
+        assert_eq!(assembled(&mut assembly, &[&[2; 1]]), [Ok(vec![2])]);
+    }
+
+    #[test]
+    fn packets_lie_where_they_lay() {
+        let mut assembly = assembly(TransferKind::Isochronous { packet_bytes: PIECE }, 1, 16);
+        let mut packets = Packets::new(PIECE);
+        for len in [Some(2), Some(0), None, Some(4)] {
+            assert!(packets.push(len));
+        }
+        let data = [1, 1, 0, 0, 0, 0, 0, 0, 8, 8, 8, 8, 4, 4, 4, 4];
+        let transfer = assembly.isochronous(&Completed { packets, ..bulk(&data) });
+        let transfer = transfer.expect("packets with data");
+        let payloads: Vec<_> = transfer.payloads().collect();
+        let expected: [Option<&[u8]>; 4] = [Some(&[1, 1]), Some(&[]), None, Some(&[4; 4])];
+        assert_eq!(payloads, expected);
+        let mut empty = Packets::new(PIECE);
+        assert!(empty.push(Some(0)));
+        assert!(assembly.isochronous(&Completed { packets: empty, ..bulk(&[]) }).is_none());
+        assert_eq!(assembly.starved, 0);
+    }
+}

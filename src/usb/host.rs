@@ -65,9 +65,7 @@ fn cameras(context: &Context) -> Result<Vec<Device<Context>>> {
 /// That a device cannot be used, and what to do.
 fn unusable(device: &Device<Context>, what: &str, cause: rusb::Error) -> Error {
     let fix = match cause {
-        rusb::Error::Access => {
-            "; allow it with tools/udev/99-genlock.rules (`genlock check` says how), or run as root"
-        }
+        rusb::Error::Access => "; `genlock check` says how to allow it; or run as root",
         rusb::Error::NoDevice | rusb::Error::NotFound => "; check its cable and power",
         _ => "; plug it in again",
     };
