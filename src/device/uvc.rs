@@ -165,10 +165,10 @@ fn find_alternate(descriptors: &[u8], payload_bytes: u32) -> Option<ColorStream>
 #[cfg(test)]
 mod tests {
     use super::*;
-    use genlock_emulator::{Descriptors, Function};
+    use genlock_emulator::{ColorTransfer, Descriptors, Function};
 
     fn descriptors() -> Vec<u8> {
-        Descriptors::new(Function::Color, "1").configuration
+        Descriptors::new(Function::Color, "1", ColorTransfer::default()).configuration
     }
 
     #[test]
@@ -189,6 +189,16 @@ mod tests {
         assert_eq!(alternate(1025), Some(2));
         assert_eq!(alternate(24_576), Some(3));
         assert_eq!(alternate(24_577), None);
+    }
+
+    #[test]
+    fn bulk_color_needs_no_alternate_setting() {
+        let bulk = Descriptors::new(Function::Color, "1", ColorTransfer::Bulk).configuration;
+        let endpoint = StreamEndpoint { address: 0x81, kind: TransferKind::Bulk };
+        let expected = ColorStream { endpoint, alternate: 0, buf_bytes: 65_536 };
+        assert_eq!(find_alternate(&bulk, 65_536), Some(expected));
+        assert_eq!(find_alternate(&bulk, 0), None);
+        assert_eq!(find_alternate(&bulk, u32::MAX), None);
     }
 
     #[test]

@@ -36,6 +36,19 @@ pub struct Descriptors {
     pub strings: [String; 3],
 }
 
+/// How the color stream goes over USB (usb-protocol.md 14.4).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum ColorTransfer {
+    /// As real devices do it: alternate settings with an isochronous endpoint.
+    #[default]
+    Isochronous,
+    /// From a bulk endpoint that is there from the start; no real device is known to do so.
+    Bulk,
+}
+
+/// Bytes of a payload of bulk color.
+pub(crate) const BULK_PAYLOAD_BYTES: u32 = 65_536;
+
 /// Bytes that the color stream moves in one service interval, by alternate setting 1 to 3: packets
 /// of 1024 bytes, in bursts of 1, 8 and three times 8.
 pub(crate) const INTERVAL_BYTES: [u32; 3] = [1024, 8192, 24_576];
@@ -53,7 +66,7 @@ pub(crate) const PROCESSING_UNIT: u8 = 3;
 impl Descriptors {
     /// The descriptors of a function of the camera with `serial`.
     #[must_use]
-    pub fn new(function: Function, serial: &str) -> Self {
+    pub fn new(function: Function, serial: &str, color: ColorTransfer) -> Self {
         let product = match function {
             Function::Depth => "Azure Kinect Depth Camera",
             Function::Color => "Azure Kinect 4K Camera",
@@ -62,7 +75,7 @@ impl Descriptors {
             device: device(function),
             configuration: match function {
                 Function::Depth => depth_configuration(),
-                Function::Color => color_configuration(),
+                Function::Color => color_configuration(color),
             },
             bos: bos(serial),
             strings: ["Microsoft".to_owned(), product.to_owned(), serial.to_owned()],
@@ -133,13 +146,20 @@ fn depth_configuration() -> Vec<u8> {
     configuration(1, &content.concat())
 }
 
-fn color_configuration() -> Vec<u8> {
+fn color_configuration(color: ColorTransfer) -> Vec<u8> {
     let mut content = vec![8, 11, 0, 2, 0x0E, 3, 0, 0];
     content.extend(interface(0, 0, 0, [0x0E, 1, 0]));
     content.extend(video_control());
-    content.extend(interface(1, 0, 0, [0x0E, 2, 0]));
+    let (endpoints, intervals) = match color {
+        ColorTransfer::Isochronous => (0, &INTERVAL_BYTES[..]),
+        ColorTransfer::Bulk => (1, &[][..]),
+    };
+    content.extend(interface(1, 0, endpoints, [0x0E, 2, 0]));
     content.extend(video_streaming());
-    for (alternate, bytes) in (1..).zip(INTERVAL_BYTES) {
+    if color == ColorTransfer::Bulk {
+        content.extend(bulk(0x81, 15));
+    }
+    for (alternate, &bytes) in (1..).zip(intervals) {
         content.extend(interface(1, alternate, 1, [0x0E, 2, 0]));
         content.extend([7, 5, 0x81, 5, 0, 4, 1]);
         let (burst, mult) = if bytes > 8192 { (7, 2) } else { ((bytes / 1024 - 1) as u8, 0) };
@@ -224,11 +244,13 @@ mod tests {
 
     #[test]
     fn configurations_are_as_long_as_they_say_and_name_the_known_endpoints() {
-        for (function, addresses) in [
-            (Function::Depth, vec![0x02, 0x81, 0x83]),
-            (Function::Color, vec![0x81, 0x81, 0x81, 0x04, 0x83, 0x82]),
+        use ColorTransfer::{Bulk, Isochronous};
+        for (function, color, addresses) in [
+            (Function::Depth, Isochronous, vec![0x02, 0x81, 0x83]),
+            (Function::Color, Isochronous, vec![0x81, 0x81, 0x81, 0x04, 0x83, 0x82]),
+            (Function::Color, Bulk, vec![0x81, 0x04, 0x83, 0x82]),
         ] {
-            let bytes = Descriptors::new(function, "000123456789").configuration;
+            let bytes = Descriptors::new(function, "000123456789", color).configuration;
             assert_eq!(usize::from(u16::from_le_bytes([bytes[2], bytes[3]])), bytes.len());
             let all = walk(&bytes);
             let endpoints: Vec<_> = all.iter().filter(|d| d.0 == 5).map(|d| d.1[2]).collect();
@@ -250,7 +272,8 @@ mod tests {
 
     #[test]
     fn both_functions_of_a_camera_have_its_container_id() {
-        let bos = |function, serial| Descriptors::new(function, serial).bos;
+        let bos =
+            |function, serial| Descriptors::new(function, serial, ColorTransfer::default()).bos;
         assert_eq!(bos(Function::Depth, "1"), bos(Function::Color, "1"));
         assert_ne!(bos(Function::Depth, "1")[26..], bos(Function::Depth, "2")[26..]);
         assert_eq!(bos(Function::Depth, "1").len(), 42);

@@ -20,7 +20,7 @@ mod usb;
 mod uvc;
 mod view;
 
-pub use descriptors::{Descriptors, Function};
+pub use descriptors::{ColorTransfer, Descriptors, Function};
 pub use faults::{Fate, Faults};
 pub use kinect::{Exposure, Kinect, Setup};
 pub use playback::Playback;

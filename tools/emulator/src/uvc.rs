@@ -1,7 +1,9 @@
 //! The color camera: probe and commit, and frames cut into payloads (usb-protocol.md 6).
 
 use crate::controls::{Effective, GET_CUR, GET_DEF, GET_MAX, SET_CUR};
-use crate::descriptors::{FORMATS, INTERVAL_BYTES, INTERVALS, intervals};
+use crate::descriptors::{
+    BULK_PAYLOAD_BYTES, ColorTransfer, FORMATS, INTERVAL_BYTES, INTERVALS, intervals,
+};
 use crate::faults::ColorFault;
 use crate::usb::{Request, Stall};
 use genlock_formats::k4a::{ColorFormat, ColorMode, Rate, Resolution};
@@ -70,7 +72,7 @@ impl Probe {
         probe.mode().map(|_| probe)
     }
 
-    fn to_bytes(self) -> Result<[u8; PROBE_BYTES], Stall> {
+    fn to_bytes(self, color: ColorTransfer) -> Result<[u8; PROBE_BYTES], Stall> {
         let (width, height) = self.resolution()?.size();
         let mut bytes = [0; PROBE_BYTES];
         bytes[0] = 1;
@@ -78,7 +80,11 @@ impl Probe {
         bytes[3] = self.frame;
         bytes[4..8].copy_from_slice(&self.interval.to_le_bytes());
         bytes[18..22].copy_from_slice(&(width * height * 2).to_le_bytes());
-        bytes[22..26].copy_from_slice(&INTERVAL_BYTES[2].to_le_bytes());
+        let payload_bytes = match color {
+            ColorTransfer::Isochronous => INTERVAL_BYTES[2],
+            ColorTransfer::Bulk => BULK_PAYLOAD_BYTES,
+        };
+        bytes[22..26].copy_from_slice(&payload_bytes.to_le_bytes());
         Ok(bytes)
     }
 }
@@ -91,26 +97,32 @@ pub(crate) struct Negotiation {
 }
 
 impl Negotiation {
-    pub fn get(&self, request: Request, into: &mut [u8]) -> Result<usize, Stall> {
+    pub fn get(
+        &self,
+        request: Request,
+        color: ColorTransfer,
+        into: &mut [u8],
+    ) -> Result<usize, Stall> {
         let probe = match (request.value, request.request) {
             (PROBE, GET_CUR | GET_MAX | GET_DEF | 0x82) => self.probe,
             (COMMIT, GET_CUR) => self.committed.ok_or(Stall)?,
             _ => return Err(Stall),
         };
-        let bytes = probe.to_bytes()?;
+        let bytes = probe.to_bytes(color)?;
         let count = bytes.len().min(into.len());
         into[..count].copy_from_slice(&bytes[..count]);
         Ok(count)
     }
 
-    pub fn set(&mut self, request: Request, data: &[u8]) -> Result<(), Stall> {
+    /// Whether it was the commit.
+    pub fn set(&mut self, request: Request, data: &[u8]) -> Result<bool, Stall> {
         let probe = Probe::read(data)?;
         match (request.value, request.request) {
             (PROBE, SET_CUR) => self.probe = probe,
             (COMMIT, SET_CUR) => self.committed = Some(probe),
             _ => return Err(Stall),
         }
-        Ok(())
+        Ok(request.value == COMMIT)
     }
 }
 

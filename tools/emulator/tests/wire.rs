@@ -1,7 +1,7 @@
 //! The emulated camera over its USB requests: what a host sees.
 
 use genlock_emulator::raw::Frame;
-use genlock_emulator::{Cable, Function, Kinect, Read, Request, Setup};
+use genlock_emulator::{Cable, ColorTransfer, Function, Kinect, Read, Request, Setup};
 
 /// A host that speaks to one camera at a time of its choosing.
 struct Host {
@@ -59,8 +59,8 @@ impl Host {
         }
     }
 
-    /// Starts 720p MJPG at 30 fps.
-    fn start_color(&mut self) {
+    /// Commits 720p MJPG at 30 fps.
+    fn commit_color(&mut self) {
         let mut probe = [0; 26];
         probe[2] = 3;
         probe[3] = 1;
@@ -71,6 +71,11 @@ impl Host {
                 .control_out(Function::Color, request, &probe, self.now_ns)
                 .expect("an offered mode");
         }
+    }
+
+    /// Starts 720p MJPG at 30 fps.
+    fn start_color(&mut self) {
+        self.commit_color();
         self.select(3).expect("an alternate setting");
     }
 
@@ -88,6 +93,20 @@ impl Host {
             }
             Read::Pending => None,
             other => panic!("{other:?}"),
+        }
+    }
+
+    /// The bytes of the next color frame, read from a bulk endpoint.
+    fn bulk_color(&mut self) -> Vec<u8> {
+        let (mut payload, mut image) = (vec![0; 65_536], Vec::new());
+        loop {
+            let read = self.kinect.bulk_in(Function::Color, 0x81, &mut payload, self.now_ns);
+            let Read::Done(bytes) = read else { panic!("{read:?}") };
+            let (head, data) = payload[..bytes].split_at(usize::from(payload[0]));
+            image.extend_from_slice(data);
+            if head[1] & 2 != 0 {
+                return image;
+            }
         }
     }
 
@@ -170,6 +189,27 @@ fn starting_color_resets_the_clock_and_stale_frames_carry_the_old_one() {
     assert!((3000..90_000).contains(&ticks) && jpeg.starts_with(&[0xFF, 0xD8]), "{ticks}");
     host.select(0).expect("stopping");
     assert!(host.color().is_none());
+}
+
+#[test]
+fn bulk_color_begins_with_the_commit_and_has_the_same_images() {
+    let mut host = cabled(1, None, None);
+    host.start_color();
+    let mut setup = Setup::new("000000000001", 1);
+    setup.color_transfer = ColorTransfer::Bulk;
+    let mut bulk = Host::new(setup);
+    assert!(bulk.select(1).is_err(), "there is one alternate setting");
+    bulk.commit_color();
+    for step in 1..4 {
+        host.now_ns = step * 40 * MS + 60 * MS;
+        bulk.now_ns = host.now_ns;
+        assert_eq!(Some(bulk.bulk_color()), host.color().map(|(_, image)| image));
+    }
+    bulk.select(0).expect("stopping");
+    bulk.now_ns += 1000 * MS;
+    let mut payload = vec![0; 65_536];
+    let read = bulk.kinect.bulk_in(Function::Color, 0x81, &mut payload, bulk.now_ns);
+    assert_eq!(read, Read::Pending);
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! What a camera sends on its streams: raw depth frames, color payloads, IMU packets.
 
 use super::{IMU_HELD_MAX, IMU_RESET_NS, Kinect, newest_packet, packet_ready_ns};
-use crate::descriptors::{Function, INTERVAL_BYTES};
+use crate::descriptors::{BULK_PAYLOAD_BYTES, ColorTransfer, Function, INTERVAL_BYTES};
 use crate::faults::{ColorFault, DepthFault, ImuFault};
 use crate::imu::{self, SAMPLES};
 use crate::raw::Trailer;
@@ -121,26 +121,50 @@ impl Kinect {
         {
             return Read::Stall;
         }
-        let trigger = loop {
-            let (Some(trigger), Some(_)) = (self.leading(), self.color.streaming) else {
+        let Some(trigger) = self.color_ready(now_ns) else {
+            return Read::Pending;
+        };
+        Read::Done(self.color_packets(&trigger, into, packet_bytes, lens, now_ns))
+    }
+
+    /// A bulk transfer of the color stream: the next payload.
+    pub(super) fn color_payload(&mut self, into: &mut [u8], now_ns: u64) -> Read {
+        let room = BULK_PAYLOAD_BYTES as usize;
+        if self.setup.color_transfer != ColorTransfer::Bulk {
+            return Read::Stall;
+        }
+        if into.len() < room {
+            return Read::Overflow;
+        }
+        loop {
+            let Some(trigger) = self.color_ready(now_ns) else {
                 return Read::Pending;
             };
+            let mut len = [None];
+            self.color_packets(&trigger, &mut into[..room], room, &mut len, now_ns);
+            if let [Some(bytes)] = len {
+                return Read::Done(bytes as usize);
+            }
+        }
+    }
+
+    /// What triggers the color frame that the host is within, or that is ready to be sent.
+    fn color_ready(&mut self, now_ns: u64) -> Option<Trigger> {
+        loop {
+            let (trigger, _) = (self.leading()?, self.color.streaming?);
             let mut queue = self.color.queue;
             let before = queue.next;
             let ready = queue.ready(&trigger, self.delivery(false), now_ns);
             self.color.queue = queue;
-            let Some(k) = ready else {
-                return Read::Pending;
-            };
+            let k = ready?;
             if k != before {
                 self.color.position.sent = 0;
             }
             if self.setup.faults.color(k) != Some(ColorFault::Missing) {
-                break trigger;
+                return Some(trigger);
             }
             self.color.queue.next = k + 1;
-        };
-        Read::Done(self.color_packets(&trigger, into, packet_bytes, lens, now_ns))
+        }
     }
 
     fn color_packets(

@@ -4,7 +4,7 @@ mod commands;
 mod frames;
 
 use crate::controls::Controls;
-use crate::descriptors::{Descriptors, Function, INTERVAL_BYTES};
+use crate::descriptors::{ColorTransfer, Descriptors, Function, INTERVAL_BYTES};
 use crate::faults::Faults;
 use crate::imu::{self, SAMPLES};
 use crate::mcu::{Replies, Request as McuRequest};
@@ -31,6 +31,8 @@ pub struct Setup {
     pub sync_out: Option<Cable>,
     /// What goes wrong.
     pub faults: Faults,
+    /// How its color goes over USB.
+    pub color_transfer: ColorTransfer,
     /// How many exposures are remembered for [`Kinect::exposures`].
     pub exposures_max: usize,
 }
@@ -59,6 +61,7 @@ impl Setup {
             sync_in: None,
             sync_out: None,
             faults: Faults::default(),
+            color_transfer: ColorTransfer::default(),
             exposures_max: 0,
         }
     }
@@ -158,9 +161,11 @@ impl Kinect {
     #[must_use]
     pub fn new(setup: Setup) -> Self {
         let clock = DeviceClock::running(&setup.faults);
+        let descriptors =
+            |function| Descriptors::new(function, &setup.serial, setup.color_transfer);
         Self {
-            depth_descriptors: Descriptors::new(Function::Depth, &setup.serial),
-            color_descriptors: Descriptors::new(Function::Color, &setup.serial),
+            depth_descriptors: descriptors(Function::Depth),
+            color_descriptors: descriptors(Function::Color),
             setup,
             depth_replies: Replies::default(),
             color_replies: Replies::default(),
@@ -243,7 +248,9 @@ impl Kinect {
         }
         match (request.kind, request.index) {
             (0x80, _) => self.standard_in(function, request, into),
-            (0xA1, 1) if function == Function::Color => self.color.negotiation.get(request, into),
+            (0xA1, 1) if function == Function::Color => {
+                self.color.negotiation.get(request, self.setup.color_transfer, into)
+            }
             (0xA1, _) if function == Function::Color => self.color.controls.get(request, into),
             _ => Err(Stall),
         }
@@ -299,7 +306,11 @@ impl Kinect {
             (0x01, 11, _) if request.value == 0 => Ok(()),
             (0x02, 1, _) => Ok(()), // CLEAR_FEATURE(ENDPOINT_HALT)
             (0x21, _, 1) if function == Function::Color => {
-                self.color.negotiation.set(request, data)
+                let commits = self.color.negotiation.set(request, data)?;
+                if commits && self.setup.color_transfer == ColorTransfer::Bulk {
+                    return self.start_color(now_ns);
+                }
+                Ok(())
             }
             (0x21, _, _) if function == Function::Color => self.color.controls.set(request, data),
             _ => Err(Stall),
@@ -308,7 +319,11 @@ impl Kinect {
 
     /// Alternate settings from 1 on carry the color stream; 0 stops it.
     fn set_alternate(&mut self, alternate: u16, now_ns: u64) -> Result<(), Stall> {
-        if usize::from(alternate) > INTERVAL_BYTES.len() {
+        let offered = match self.setup.color_transfer {
+            ColorTransfer::Isochronous => INTERVAL_BYTES.len(),
+            ColorTransfer::Bulk => 0,
+        };
+        if usize::from(alternate) > offered {
             return Err(Stall);
         }
         self.color.alternate = alternate;
@@ -316,6 +331,10 @@ impl Kinect {
             self.stop_color(now_ns);
             return Ok(());
         }
+        self.start_color(now_ns)
+    }
+
+    fn start_color(&mut self, now_ns: u64) -> Result<(), Stall> {
         let (mode, rate) = self.color.negotiation.committed.ok_or(Stall)?.mode()?;
         if !self.setup.view.prepare_color(mode) {
             return Err(Stall);
@@ -504,6 +523,7 @@ impl Kinect {
             (Function::Color, 0x83) => &mut self.color_replies,
             (Function::Depth, 0x83) => return self.depth_frame(into, now_ns),
             (Function::Color, 0x82) => return self.imu_packet(into, now_ns),
+            (Function::Color, 0x81) => return self.color_payload(into, now_ns),
             _ => return Read::Stall,
         };
         match replies.next() {

@@ -8,7 +8,7 @@ use crate::{Outcome, seeds};
 use genlock::config::ColorControls;
 use genlock::device::{self, Assembled, Assembly, Calibration, Device, Packet, negotiate};
 use genlock::pool::Pool;
-use genlock_emulator::{Descriptors, Function};
+use genlock_emulator::{ColorTransfer, Descriptors, Function};
 use genlock_formats::k4a::{ColorMode, Rate};
 use std::sync::OnceLock;
 
@@ -93,7 +93,8 @@ fn uvc_seeds() -> Vec<Vec<u8>> {
         payload(0, 6090, &[6; 100]),
         vec![12, 0x8E, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 9],
     ];
-    let configuration = Descriptors::new(Function::Color, "1").configuration;
+    let configuration =
+        Descriptors::new(Function::Color, "1", ColorTransfer::default()).configuration;
     let mut probe = [1_u8; 27];
     probe[0] = 0;
     let setup = |mode: u8| script::of([&[mode][..], &configuration, &probe, &probe]);
