@@ -139,7 +139,7 @@ fn nothing_is_left_half_done() {
 fn every_dependency_says_why_it_is_there() {
     let why = fs::read_to_string(root().join("docs/why.md")).expect("docs/why.md");
     let mut names = BTreeSet::new();
-    let crates = ["", "formats/", "tools/emulator/", "tools/fuzz/"];
+    let crates = ["", "formats/", "tools/emulator/", "tools/fuzz/", "tools/kinect-emulator/"];
     for manifest in crates.map(|folder| format!("{folder}Cargo.toml")) {
         let text = fs::read_to_string(root().join(manifest)).expect("a manifest");
         let mut of_dependencies = false;
