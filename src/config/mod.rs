@@ -17,6 +17,7 @@ pub use setting::{Flag, value_of};
 
 use crate::error::{Error, Result};
 use genlock_emulator::Faults;
+pub use genlock_emulator::{EMULATED_MAX, emulated_serial};
 use genlock_formats::depth::Level;
 use genlock_formats::k4a::{ColorFormat, ColorMode, DepthMode, Rate, Resolution, Role, TrackName};
 use genlock_formats::take::Profile;
@@ -335,27 +336,6 @@ pub enum Devices {
     },
 }
 
-/// Emulated devices at most: more would only fill memory.
-pub const EMULATED_MAX: usize = 32;
-
-/// The serial number of the emulated device at a place in the chain, counted from 0. The first has
-/// that of the device whose recording they play, if a device can have it; no two have the same.
-#[must_use]
-pub fn emulated_serial(place: usize, recorded: Option<&str>) -> String {
-    // A serial is printable ASCII (usb-protocol.md 3.3), and a USB string is short.
-    let fits = |serial: &&str| {
-        (1..=64).contains(&serial.len()) && serial.bytes().all(|byte| byte.is_ascii_graphic())
-    };
-    let recorded = recorded.filter(fits);
-    let own = format!("{:012}", place + 1);
-    match recorded {
-        Some(recorded) if place == 0 => recorded.to_owned(),
-        // The number that no place has.
-        Some(recorded) if recorded == own => format!("{:012}", EMULATED_MAX + 1),
-        _ => own,
-    }
-}
-
 impl Devices {
     /// `count` sound emulated devices.
     #[must_use]
@@ -392,19 +372,6 @@ mod tests {
         let mut config = DeviceConfig::default();
         change(&mut config);
         config.validate().err().map(|error| error.to_string()).unwrap_or_default()
-    }
-
-    #[test]
-    fn no_two_emulated_devices_have_the_same_serial() {
-        let chain = |recorded| [0, 1, 2].map(|place| emulated_serial(place, recorded));
-        assert_eq!(chain(None), ["000000000001", "000000000002", "000000000003"]);
-        assert_eq!(chain(Some("000123")), ["000123", "000000000002", "000000000003"]);
-        let renamed = ["000000000002", "000000000033", "000000000003"];
-        assert_eq!(chain(Some("000000000002")), renamed);
-        let long = "1".repeat(65);
-        for none in ["", "\u{1b}[2J", "zw\u{f6}lf", "a b", &long] {
-            assert_eq!(chain(Some(none)), chain(None), "{none:?}");
-        }
     }
 
     #[test]

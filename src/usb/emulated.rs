@@ -5,7 +5,6 @@
 //! real devices take.
 
 use crate::clock::Clock;
-use crate::config::emulated_serial;
 use crate::error::{Error, Result};
 use crate::pool::Pool;
 use crate::usb::{
@@ -13,8 +12,7 @@ use crate::usb::{
     TransferKind, UsbDevice,
 };
 use genlock_emulator::{
-    Cable, Exposure, Faults, Function, Kinect, Playback, Read, Received,
-    Request as EmulatedRequest, Setup, View,
+    Exposure, Faults, Function, Kinect, Playback, Read, Received, Request as EmulatedRequest, chain,
 };
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -49,20 +47,7 @@ impl EmulatedBus {
     /// whose serial the first then has.
     #[must_use]
     pub fn rig(faults: &[Faults], recording: Option<&Arc<Playback>>, clock: Clock) -> Self {
-        let (cable, count) = (Cable::default(), faults.len());
-        let kinect = |(i, faults): (usize, &Faults)| {
-            let recorded = recording.and_then(|playback| playback.serial.as_deref());
-            let serial = emulated_serial(i, recorded);
-            let mut setup = Setup::new(&serial, i as u64 + 1);
-            if let Some(playback) = recording {
-                setup.view = View::playback(Arc::clone(playback), &serial);
-            }
-            setup.sync_in = (i > 0).then(|| cable.clone());
-            setup.sync_out = (i + 1 < count).then(|| cable.clone());
-            setup.faults = faults.clone();
-            Kinect::new(setup)
-        };
-        Self::new(faults.iter().enumerate().map(kinect).collect(), clock)
+        Self::new(chain(faults, recording).into_iter().map(Kinect::new).collect(), clock)
     }
 
     /// When an open stream will next have data; none while none knows.

@@ -3,6 +3,7 @@
 //! USB requests and the time go in, payloads come out. It opens no socket and knows no clock.
 
 pub mod calibration;
+mod chain;
 mod controls;
 mod descriptors;
 pub mod engine;
@@ -20,6 +21,7 @@ mod usb;
 mod uvc;
 mod view;
 
+pub use chain::{EMULATED_MAX, chain, emulated_serial};
 pub use descriptors::{ColorTransfer, Descriptors, Function};
 pub use faults::{Fate, Faults};
 pub use kinect::{Exposure, Kinect, Setup};

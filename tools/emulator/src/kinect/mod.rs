@@ -497,7 +497,9 @@ impl Kinect {
         Ok(())
     }
 
-    fn power_cycle(&mut self, now_ns: u64) {
+    /// Pulled out and plugged in again: everything that was set is forgotten. What was received
+    /// and exposed stays remembered.
+    pub fn power_cycle(&mut self, now_ns: u64) {
         self.stop_color(now_ns);
         let journal = std::mem::take(&mut self.journal);
         let exposures = std::mem::take(&mut self.exposures);

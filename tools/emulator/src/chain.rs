@@ -1,0 +1,68 @@
+//! Cameras in a chain of sync cables.
+
+use crate::faults::Faults;
+use crate::kinect::Setup;
+use crate::playback::Playback;
+use crate::timing::Cable;
+use crate::view::View;
+use std::sync::Arc;
+
+/// Emulated devices at most: more would only fill memory.
+pub const EMULATED_MAX: usize = 32;
+
+/// The serial number of the emulated device at a place in the chain, counted from 0. The first has
+/// that of the device whose recording they play, if a device can have it; no two have the same.
+#[must_use]
+pub fn emulated_serial(place: usize, recorded: Option<&str>) -> String {
+    // A serial is printable ASCII (usb-protocol.md 3.3), and a USB string is short.
+    let fits = |serial: &&str| {
+        (1..=64).contains(&serial.len()) && serial.bytes().all(|byte| byte.is_ascii_graphic())
+    };
+    let recorded = recorded.filter(fits);
+    let own = format!("{:012}", place + 1);
+    match recorded {
+        Some(recorded) if place == 0 => recorded.to_owned(),
+        // The number that no place has.
+        Some(recorded) if recorded == own => format!("{:012}", EMULATED_MAX + 1),
+        _ => own,
+    }
+}
+
+/// Cameras in a chain of sync cables, one for each entry of `faults`, the first being the master;
+/// one alone has no cable. They see a scene each, or all of them the recording, whose serial the
+/// first then has.
+#[must_use]
+pub fn chain(faults: &[Faults], recording: Option<&Arc<Playback>>) -> Vec<Setup> {
+    let (cable, count) = (Cable::default(), faults.len());
+    let setup = |(i, faults): (usize, &Faults)| {
+        let recorded = recording.and_then(|playback| playback.serial.as_deref());
+        let serial = emulated_serial(i, recorded);
+        let mut setup = Setup::new(&serial, i as u64 + 1);
+        if let Some(playback) = recording {
+            setup.view = View::playback(Arc::clone(playback), &serial);
+        }
+        setup.sync_in = (i > 0).then(|| cable.clone());
+        setup.sync_out = (i + 1 < count).then(|| cable.clone());
+        setup.faults = faults.clone();
+        setup
+    };
+    faults.iter().enumerate().map(setup).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_two_emulated_devices_have_the_same_serial() {
+        let chain = |recorded| [0, 1, 2].map(|place| emulated_serial(place, recorded));
+        assert_eq!(chain(None), ["000000000001", "000000000002", "000000000003"]);
+        assert_eq!(chain(Some("000123")), ["000123", "000000000002", "000000000003"]);
+        let renamed = ["000000000002", "000000000033", "000000000003"];
+        assert_eq!(chain(Some("000000000002")), renamed);
+        let long = "1".repeat(65);
+        for none in ["", "\u{1b}[2J", "zw\u{f6}lf", "a b", &long] {
+            assert_eq!(chain(Some(none)), chain(None), "{none:?}");
+        }
+    }
+}
