@@ -268,7 +268,11 @@ impl Camera {
         }
     }
 
-    /// Pulls it out: its hosts lose it at once. It comes back as just plugged in.
+    /// Pulls it out: its hosts lose it at once, and orders are forgotten. It comes back as just
+    /// plugged in.
+    ///
+    /// A kernel that has put a function to sleep, as uvcvideo does after two idle seconds, notices
+    /// three seconds late; `usbcore.autosuspend=-1` keeps it awake.
     pub fn unplug(&self) {
         let threads = {
             let mut plug = lock(&self.plug);
