@@ -143,7 +143,8 @@ impl Camera {
     /// `Attach` when the kernel does not take it, with the reason and what to do.
     pub fn plug(self: &Arc<Self>) -> Result<()> {
         self.put_in();
-        for function in [Function::Depth, Function::Color] {
+        // In this order, as the ports of the hub in a real one: color 1, depth 2.
+        for function in [Function::Color, Function::Depth] {
             if lock(&self.plug).hosts[slot(function)].is_none() {
                 let socket = self.attach(function)?;
                 self.spawn(function, socket, true)?;
@@ -267,7 +268,11 @@ impl Camera {
         }
     }
 
-    /// Pulls it out: its hosts lose it at once. It comes back as just plugged in.
+    /// Pulls it out: its hosts lose it at once, and orders are forgotten. It comes back as just
+    /// plugged in.
+    ///
+    /// A kernel that has put a function to sleep, as uvcvideo does after two idle seconds, notices
+    /// three seconds late; `usbcore.autosuspend=-1` keeps it awake.
     pub fn unplug(&self) {
         let threads = {
             let mut plug = lock(&self.plug);

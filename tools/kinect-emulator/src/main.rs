@@ -4,10 +4,11 @@ mod orders;
 
 use clap::Parser;
 use genlock_emulator::EMULATED_MAX;
+use genlock_formats::k4a::{ColorMode, DepthMode};
 use kinect_emulator::{Error, Faults, Playback, Result, Rig, chain};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
+use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -34,14 +35,22 @@ struct Args {
     cameras: usize,
 
     /// Wait for hosts on TCP (`usbip attach -r HOST -b 1-1`, and 1-2) instead of attaching to this
-    /// machine: an address, a port, or both; alone, 127.0.0.1:3240
-    #[arg(long, value_name = "ADDRESS", value_parser = address, num_args = 0..=1,
-        default_missing_value = "127.0.0.1:3240")]
+    /// machine: 127.0.0.1 for hosts on this machine, 0.0.0.0 for all, with :PORT if it is not 3240
+    #[arg(long, value_name = "ADDRESS", value_parser = address)]
     listen: Option<SocketAddr>,
 
     /// The cameras see this recording (k4arecorder's or genlock's, profile k4a)
     #[arg(long, value_name = "FILE.mkv")]
     from: Option<PathBuf>,
+
+    /// Get color images of this mode ready first: on a slow machine that takes longer than a host
+    /// waits when it starts the camera
+    #[arg(short, long, value_name = "MODE")]
+    color_mode: Option<ColorMode>,
+
+    /// The same for depth and infrared images
+    #[arg(short, long, value_name = "MODE")]
+    depth_mode: Option<DepthMode>,
 
     /// What goes wrong with all cameras, as under [emulator.faults] of a rig file: hit_per_mille=5,
     /// gone_s=10
@@ -57,9 +66,7 @@ fn count(text: &str) -> std::result::Result<usize, String> {
 fn address(text: &str) -> std::result::Result<SocketAddr, String> {
     let address = text.parse().ok();
     let address = address.or_else(|| Some(SocketAddr::new(text.parse::<IpAddr>().ok()?, PORT)));
-    let loopback = IpAddr::V4(Ipv4Addr::LOCALHOST);
-    let address = address.or_else(|| Some(SocketAddr::new(loopback, text.parse().ok()?)));
-    address.ok_or_else(|| "wanted is an address like 0.0.0.0:3240, or a port".to_owned())
+    address.ok_or_else(|| "wanted is an address like 127.0.0.1 or 0.0.0.0:3240".to_owned())
 }
 
 fn main() -> ExitCode {
@@ -100,7 +107,11 @@ fn run(args: &Args, faults: &Faults) -> Result<()> {
     let mut signals = Signals::new([SIGINT, SIGTERM]).map_err(failed)?;
     let recording = args.from.as_deref().map(recording).transpose()?;
     let faults = vec![faults.clone(); args.cameras];
-    let rig = Arc::new(Rig::new(chain(&faults, recording.as_ref()), Instant::now()));
+    let mut setups = chain(&faults, recording.as_ref());
+    if !setups.iter_mut().all(|setup| setup.prepare(args.color_mode, args.depth_mode)) {
+        return Err(Error::Attach("the recording has no images of the modes asked for".to_owned()));
+    }
+    let rig = Arc::new(Rig::new(setups, Instant::now()));
     match args.listen {
         None => attach(&rig)?,
         Some(address) => listen(&rig, address)?,

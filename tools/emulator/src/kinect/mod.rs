@@ -14,7 +14,7 @@ use crate::timing::{Cable, Delivery, DeviceClock, Pulses, Queue, Trigger};
 use crate::usb::{Read, Received, Request, Stall};
 use crate::uvc::{Negotiation, Position};
 use crate::view::View;
-use genlock_formats::k4a::{ColorMode, Rate, Role};
+use genlock_formats::k4a::{ColorMode, DepthMode, Rate, Role};
 
 /// What a camera is, before it is plugged in.
 #[derive(Debug, Clone)]
@@ -64,6 +64,15 @@ impl Setup {
             color_transfer: ColorTransfer::default(),
             exposures_max: 0,
         }
+    }
+
+    /// Gets images of these modes ready now. Else that is done when the host chooses a mode, and on
+    /// a slow machine takes longer than a host waits. Says false where there are none of a mode: a
+    /// recording has one of each.
+    pub fn prepare(&mut self, color: Option<ColorMode>, depth: Option<DepthMode>) -> bool {
+        let color = color.is_none_or(|mode| self.view.prepare_color(mode));
+        let depth = depth.map(SensorMode::of);
+        color && depth.is_none_or(|mode| self.view.prepare_depth(mode))
     }
 }
 

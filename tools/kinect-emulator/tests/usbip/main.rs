@@ -291,3 +291,13 @@ fn a_subordinate_that_waits_is_woken_by_its_master() {
     let frame = follower.0.reply();
     assert_eq!((frame.seqnum, frame.data.len()), (waits, 1_678_024));
 }
+
+#[test]
+fn a_device_that_leaves_the_bus_by_itself_closes_its_connections() {
+    let faults = Faults { gone_s: Some(0.05), ..Faults::default() };
+    let rig = Rig::new(chain(&[faults], None), Instant::now());
+    let mut host = host(&rig.cameras()[0], Function::Depth);
+    let mut rest = Vec::new();
+    std::io::Read::read_to_end(&mut host.stream, &mut rest).expect("the end of the connection");
+    assert!(rest.is_empty());
+}
