@@ -125,11 +125,12 @@ fn unpacked_by(packer: &str, bytes: &[u8]) -> io::Result<Vec<u8>> {
 }
 
 /// Lets the driver of USB/IP take transfers of any length: it sets how many pieces of memory one
-/// may have, 32, twice, for its USB 2 and its USB 3 half.
+/// may have, 32, twice, for its USB 2 and its USB 3 half. Its signature, which would not fit any
+/// more, is taken off: the kernel loads what has none.
 ///
 /// # Errors
 /// When it does not do that in exactly two places: it is another driver than this was made for.
-pub fn lift_transfer_limit(module: &mut [u8]) -> io::Result<()> {
+pub fn lift_transfer_limit(module: &mut Vec<u8>) -> io::Result<()> {
     /// `movl $32, 0x24(%rbx)`: `sg_tablesize` of the bus.
     const LIMIT: &[u8] = &[0xC7, 0x43, 0x24, 32, 0, 0, 0];
     let places = module.windows(LIMIT.len()).enumerate().filter(|(_, bytes)| *bytes == LIMIT);
@@ -141,7 +142,18 @@ pub fn lift_transfer_limit(module: &mut [u8]) -> io::Result<()> {
     for place in places {
         module[place + 3..place + 7].copy_from_slice(&i32::MAX.to_le_bytes());
     }
+    if let Some(unsigned_bytes) = unsigned_bytes(module) {
+        module.truncate(unsigned_bytes);
+    }
     Ok(())
+}
+
+/// The length of a signed module without its signature: behind that stand 12 bytes that end with
+/// its length, and a mark.
+fn unsigned_bytes(module: &[u8]) -> Option<usize> {
+    let signed = module.strip_suffix(b"~Module signature appended~\n")?;
+    let (signature, length) = signed.split_last_chunk::<4>()?;
+    signature.len().checked_sub(8)?.checked_sub(u32::from_be_bytes(*length) as usize)
 }
 
 #[cfg(test)]
@@ -155,6 +167,10 @@ mod tests {
         lift_transfer_limit(&mut module).expect("two places");
         let lifted = [0xC7, 0x43, 0x24, 0xFF, 0xFF, 0xFF, 0x7F];
         assert_eq!(module, [&[1, 2][..], &lifted, &[3], &lifted].concat());
+        let signature = [&[9; 5][..], &[0; 8], &[0, 0, 0, 5], b"~Module signature appended~\n"];
+        let mut signed = [&limit.repeat(2)[..], &signature.concat()].concat();
+        lift_transfer_limit(&mut signed).expect("two places");
+        assert_eq!(signed, lifted.repeat(2));
         for unknown in [vec![], limit.to_vec(), limit.repeat(3)] {
             let mut module = unknown.clone();
             assert!(lift_transfer_limit(&mut module).is_err());

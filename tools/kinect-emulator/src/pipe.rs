@@ -73,12 +73,12 @@ impl Pipe {
 /// Something that goes wrong on the wire, once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum WireFault {
-    /// The next transfer is refused, and so are all after it until the host clears the halt. An
-    /// isochronous endpoint cannot halt: a packet is refused.
+    /// The next transfer with data is refused, and so are all after it until the host clears the
+    /// halt; the frame is lost. An isochronous endpoint cannot halt: a packet is refused.
     Stall,
-    /// The next transfer, or a packet, ends with more data than it has room for.
+    /// The next transfer with data, or a packet, ends with more than it has room for.
     Babble,
-    /// The next transfer, or a packet, ends with a protocol error: the cable.
+    /// The next transfer with data, or a packet, ends with a protocol error: the cable.
     Protocol,
     /// The next frame is cut in its middle by a short packet; of color, one payload is.
     Short,
@@ -205,8 +205,9 @@ impl Endpoint {
         let Some(first) = self.waiting.front() else {
             return Step::Waits(None);
         };
-        let isochronous = self.pipe == Pipe::Color;
-        if isochronous == first.packets.is_empty() {
+        // The device refuses what its color endpoint is not.
+        let isochronous = !first.packets.is_empty();
+        if isochronous && self.pipe != Pipe::Color {
             return self.fails(status::INVALID);
         }
         if isochronous { self.isochronous(camera) } else { self.bulk(camera, asked) }
@@ -227,12 +228,6 @@ impl Endpoint {
         if self.halted {
             return self.fails(status::STALL);
         }
-        let ordered = camera.take_order(self.pipe, |fault| fault.status().is_some());
-        if let Some(status) = ordered.and_then(WireFault::status) {
-            self.sending = None;
-            self.halted = status == status::STALL;
-            return self.fails(status);
-        }
         let sending = match self.sending {
             Some(sending) => sending,
             None => match self.load(camera) {
@@ -240,6 +235,13 @@ impl Endpoint {
                 Err(step) => return step,
             },
         };
+        let ordered = camera.take_order(self.pipe, |fault| fault.status().is_some());
+        if let Some(status) = ordered.and_then(WireFault::status) {
+            // The frame is lost with its transfer.
+            self.sending = None;
+            self.halted = status == status::STALL;
+            return self.fails(status);
+        }
         let room = self.waiting.front().map_or(0, |first| first.bytes);
         let left = sending.bytes - sending.sent;
         let bytes = room.min(left);

@@ -73,7 +73,7 @@ fn what_a_device_does_not_have_is_refused_and_the_session_goes_on() {
     assert_eq!(host.transfer(0x8E, 1024, &[]).status, -32, "no such endpoint");
     assert_eq!(host.transfer(0x0E, 0, &[1, 2, 3]).status, -32, "no such endpoint");
     assert_eq!(host.transfer(0x04, 0, &[0; 3]).status, -32, "no command");
-    assert_eq!(host.transfer(0x81, 1024, &[]).status, -22, "no packets");
+    assert_eq!(host.transfer(0x81, 1024, &[]).status, -32, "color is no bulk endpoint");
     host.submit_packets(0x82, 2, 512);
     assert_eq!(host.reply().packets, [(0, -22); 2], "packets where none belong");
     host.submit_packets(0x81, 2, 0);
