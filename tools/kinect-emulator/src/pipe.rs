@@ -277,7 +277,7 @@ impl Endpoint {
             Read::Gone => return Err(Step::Gone),
         };
         drop(kinect);
-        match camera.take_order(self.pipe, |_| true) {
+        match camera.take_order(self.pipe, |fault| fault.status().is_none()) {
             // An odd number of bytes always ends in a short packet.
             Some(WireFault::Short) => bytes = (bytes / 2) | 1,
             Some(WireFault::Garble) => {
