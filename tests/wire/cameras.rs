@@ -26,12 +26,10 @@ pub const TRIES: usize = 4;
 fn views() -> &'static [View] {
     static VIEWS: OnceLock<Vec<View>> = OnceLock::new();
     VIEWS.get_or_init(|| {
-        let ready = |setup: Setup| {
-            let mut view = setup.view;
-            let color = "720p".parse().expect("a mode");
-            let nfov = genlock_emulator::raw::SensorMode::LongThrow;
-            assert!(view.prepare_color(color) && view.prepare_depth(nfov));
-            view
+        let ready = |mut setup: Setup| {
+            let (color, depth) = ("720p".parse().ok(), "NFOV_2X2BINNED".parse().ok());
+            assert!(color.is_some() && depth.is_some() && setup.prepare(color, depth));
+            setup.view
         };
         chain(&[Faults::default(), Faults::default()], None).into_iter().map(ready).collect()
     })

@@ -14,7 +14,9 @@ value() {
 
 for module in $($BOX cat /modules); do
     options=
-    [ "$module" = usbcore ] && options="usbfs_memory_mb=$(value guest.usbfs_memory_mb)"
+    # A camera that nobody uses would be put to sleep, and be late to wake.
+    [ "$module" = usbcore ] &&
+        options="usbfs_memory_mb=$(value guest.usbfs_memory_mb) autosuspend=-1"
     [ "$module" = uvcvideo ] && [ "$(value guest.uvcvideo)" != 1 ] && continue
     [ "$module" = vhci-hcd ] && [ "$(value guest.long_transfers)" = 1 ] && module=vhci-hcd-long
     $BOX insmod "/$module.ko" $options || echo "guest: $module does not load"
