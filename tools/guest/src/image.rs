@@ -5,6 +5,7 @@ use crate::{failed, kernel};
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
 
 /// The drivers, in the order in which they need each other: USB, the share of files, webcams.
 const MODULES: [&str; 21] = [
@@ -53,7 +54,10 @@ pub fn image(cache: &Path) -> io::Result<Image> {
     };
     let made = cache.join(&name).join(version());
     if !made.exists() {
-        let parts = cache.join(format!("{name}.{}", std::process::id()));
+        // Other tests, of this process and of others, may be about the same.
+        static TRIES: AtomicU32 = AtomicU32::new(0);
+        let (process, number) = (std::process::id(), TRIES.fetch_add(1, Ordering::Relaxed));
+        let parts = cache.join(format!("{name}.{process}.{number}"));
         let done = make(&name, &parts, &made);
         // What is left of an attempt is in nobody's way.
         let _ = fs::remove_dir_all(&parts);
