@@ -1,4 +1,5 @@
-//! What the USB stack of a guest carries, and what genlock needs for it: `cargo bench --bench wire`.
+//! What the USB stack of a guest carries, and what genlock needs for it:
+//! `cargo bench --bench wire`.
 //!
 //! The guest's processor is translated, so the figures say what it can do, not a real machine; what
 //! a camera sends is printed beside them. Camera and driver are programs of their own there and
