@@ -5,7 +5,7 @@ use crate::error::{Error, Result};
 use crate::pool::Pool;
 use crate::usb::events::Events;
 use crate::usb::flow::Flow;
-use crate::usb::transfer::Handle;
+use crate::usb::transfer::{Handle, fault};
 use crate::usb::{
     Answer, Bus, Fault, PIECE_BYTES, Port, REQUEST_TIMEOUT, Request, Stream, StreamEndpoint,
     UsbDevice,
@@ -119,19 +119,6 @@ struct HostPort {
     clock: Clock,
     /// The thread for completions, while a stream needs it.
     events: Weak<Events>,
-}
-
-/// What libusb's error means.
-pub(super) fn fault(cause: rusb::Error) -> Fault {
-    match cause {
-        rusb::Error::Pipe => Fault::Stall,
-        rusb::Error::Timeout => Fault::Timeout,
-        rusb::Error::NoDevice | rusb::Error::NotFound => Fault::Gone,
-        rusb::Error::Overflow => Fault::Overflow,
-        rusb::Error::Busy => Fault::Busy,
-        rusb::Error::NoMem => Fault::Memory,
-        _ => Fault::Io,
-    }
 }
 
 impl HostPort {

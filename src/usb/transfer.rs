@@ -272,7 +272,20 @@ fn status(code: c_int) -> Answer<()> {
     }
 }
 
-/// What libusb's refusal of a request means.
+/// What libusb's error means.
+pub(super) fn fault(cause: rusb::Error) -> Fault {
+    match cause {
+        rusb::Error::Pipe => Fault::Stall,
+        rusb::Error::Timeout => Fault::Timeout,
+        rusb::Error::NoDevice | rusb::Error::NotFound => Fault::Gone,
+        rusb::Error::Overflow => Fault::Overflow,
+        rusb::Error::Busy => Fault::Busy,
+        rusb::Error::NoMem => Fault::Memory,
+        _ => Fault::Io,
+    }
+}
+
+/// What libusb's refusal of a transfer means.
 fn fault_of_code(code: c_int) -> Fault {
     use rusb::constants::{LIBUSB_ERROR_NO_DEVICE, LIBUSB_ERROR_NO_MEM};
     match code {
@@ -378,7 +391,7 @@ impl Ring {
     /// What the device answers.
     pub fn restart(&mut self) -> Answer<()> {
         self.drain();
-        self.handle.clear_halt(self.address).map_err(super::host::fault)?;
+        self.handle.clear_halt(self.address).map_err(fault)?;
         self.submit_resting()
     }
 
