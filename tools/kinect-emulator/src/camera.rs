@@ -1,47 +1,36 @@
 //! One camera on the wire: two functions, each with at most one host.
 
+use crate::device::{Device, lock};
 use crate::error::{Error, Result};
-use crate::pipe::{Pipe, WireFault};
+use crate::fault::{Pipe, WireFault};
 use crate::session::{End, Session};
 use crate::socket::Socket;
 use crate::vhci;
-use genlock_emulator::{Exposure, Function, Kinect, Received, Setup};
+use genlock_emulator::{Exposure, Function, Received, Setup};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::thread::{Builder, JoinHandle};
 use std::time::{Duration, Instant};
 
 /// How often a device that has left the bus by itself looks whether it is back.
 const BACK: Duration = Duration::from_millis(20);
 
-/// Orders that may wait at once.
-const ORDERS_MAX: usize = 1000;
-
 /// One camera on the wire.
 #[derive(Debug)]
 pub struct Camera {
     serial: String,
     place: usize,
-    kinect: Mutex<Kinect>,
-    orders: Mutex<Vec<(Pipe, WireFault)>>,
+    device: Device,
     plug: Mutex<Plug>,
-    zero: Instant,
 }
 
 /// How the camera is connected.
 #[derive(Debug, Default)]
 struct Plug {
-    is_in: bool,
-    /// How often it was pulled out.
-    pulled: u32,
     /// The hosts' sockets, by function.
     hosts: [Option<Arc<Socket>>; 2],
     threads: Vec<JoinHandle<()>>,
-}
-
-fn lock<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
-    shared.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn slot(function: Function) -> usize {
@@ -62,10 +51,8 @@ impl Camera {
         Self {
             serial: setup.serial.clone(),
             place,
-            kinect: Mutex::new(Kinect::new(setup)),
-            orders: Mutex::default(),
+            device: Device::new(setup, zero),
             plug: Mutex::default(),
-            zero,
         }
     }
 
@@ -79,62 +66,31 @@ impl Camera {
     /// [`Setup::exposures_max`].
     #[must_use]
     pub fn exposures(&self) -> Vec<Exposure> {
-        self.kinect().exposures().to_vec()
+        self.device.kinect().exposures().to_vec()
     }
 
     /// Every command and control write that it received.
     #[must_use]
     pub fn journal(&self) -> Vec<Received> {
-        self.kinect().journal().to_vec()
+        self.device.kinect().journal().to_vec()
     }
 
     /// Orders a fault. Orders for one pipe are carried out in turn.
     pub fn order(&self, pipe: Pipe, fault: WireFault) {
-        let mut orders = lock(&self.orders);
-        if orders.len() < ORDERS_MAX {
-            orders.push((pipe, fault));
-        }
+        self.device.order(pipe, fault);
     }
 
-    /// Takes the oldest order for a pipe, if it is `wanted`.
-    pub(crate) fn take_order(
-        &self,
-        pipe: Pipe,
-        wanted: impl Fn(WireFault) -> bool,
-    ) -> Option<WireFault> {
-        let mut orders = lock(&self.orders);
-        let place = orders.iter().position(|(of, _)| *of == pipe)?;
-        let (_, fault) = orders[place];
-        wanted(fault).then(|| orders.remove(place).1)
-    }
-
-    pub(crate) fn kinect(&self) -> MutexGuard<'_, Kinect> {
-        lock(&self.kinect)
-    }
-
-    pub(crate) fn now_ns(&self) -> u64 {
-        // 584 years fit into 64 bits of nanoseconds.
-        self.zero.elapsed().as_nanos() as u64
+    pub(crate) fn device(&self) -> &Device {
+        &self.device
     }
 
     pub(crate) fn place(&self) -> usize {
         self.place
     }
 
-    /// Which time of being plugged in this is; none while it is not on the bus.
-    pub(crate) fn plugged_in(&self) -> Option<(u32, u32)> {
-        let pulled = {
-            let plug = lock(&self.plug);
-            plug.is_in.then_some(plug.pulled)?
-        };
-        let now_ns = self.now_ns();
-        let mut kinect = self.kinect();
-        kinect.is_there(now_ns).then(|| (pulled, kinect.plugged_in(now_ns)))
-    }
-
     /// Puts it on a bus of no kernel, for hosts that come by themselves.
     pub fn put_in(&self) {
-        lock(&self.plug).is_in = true;
+        self.device.put_in();
     }
 
     /// Plugs it into this machine's kernel.
@@ -179,7 +135,7 @@ impl Camera {
     }
 
     fn host(&self, function: Function, socket: &Arc<Socket>) -> Result<End> {
-        let end = Session::new(self, function, socket).run();
+        let end = Session::new(&self.device, function, socket).run();
         self.release(function, socket);
         end.map_err(|error| Error::Wire(format!("{} {}: {error}", self.serial, name(function))))
     }
@@ -198,7 +154,7 @@ impl Camera {
     pub(crate) fn claim(&self, function: Function, socket: OwnedFd) -> Result<Arc<Socket>> {
         let mut plug = lock(&self.plug);
         let busy = |why: &str| Error::Busy(format!("{} {}: {why}", self.serial, name(function)));
-        if !plug.is_in {
+        if self.device.pulled().is_none() {
             return Err(busy("not plugged in"));
         }
         let host = &mut plug.hosts[slot(function)];
@@ -228,7 +184,7 @@ impl Camera {
         of_kernel: bool,
     ) -> Result<()> {
         let camera = Arc::clone(self);
-        let pulled = lock(&self.plug).pulled;
+        let pulled = self.device.pulled();
         let (served, unserved) = (Arc::clone(&socket), socket);
         let serve = move || camera.tend(function, served, pulled, of_kernel);
         let thread = Builder::new().name(format!("{} {}", self.serial, name(function)));
@@ -243,7 +199,13 @@ impl Camera {
     }
 
     /// Serves a host; a device that leaves the bus by itself and comes back is attached again.
-    fn tend(&self, function: Function, mut socket: Arc<Socket>, pulled: u32, of_kernel: bool) {
+    fn tend(
+        &self,
+        function: Function,
+        mut socket: Arc<Socket>,
+        pulled: Option<u32>,
+        of_kernel: bool,
+    ) {
         loop {
             match self.host(function, &socket) {
                 Ok(End::Gone) if of_kernel => {}
@@ -251,12 +213,10 @@ impl Camera {
                 Err(error) => return eprintln!("kinect-emulator: {error}"),
             }
             loop {
-                let plug = lock(&self.plug);
-                if !plug.is_in || plug.pulled != pulled {
+                if pulled.is_none() || self.device.pulled() != pulled {
                     return;
                 }
-                drop(plug);
-                if self.plugged_in().is_some() {
+                if self.device.plugged_in().is_some() {
                     break;
                 }
                 std::thread::park_timeout(BACK);
@@ -276,8 +236,7 @@ impl Camera {
     pub fn unplug(&self) {
         let threads = {
             let mut plug = lock(&self.plug);
-            plug.is_in = false;
-            plug.pulled += 1;
+            self.device.pull_out();
             plug.hosts.iter().flatten().for_each(|host| host.shut_down());
             std::mem::take(&mut plug.threads)
         };
@@ -286,8 +245,6 @@ impl Camera {
             // One that panicked has said so.
             let _ = thread.join();
         }
-        let now_ns = self.now_ns();
-        self.kinect().power_cycle(now_ns);
-        lock(&self.orders).clear();
+        self.device.power_cycle();
     }
 }

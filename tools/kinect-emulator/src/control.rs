@@ -1,6 +1,6 @@
 //! Control requests that belong to the USB stack rather than to a camera.
 
-use crate::camera::Camera;
+use crate::device::Device;
 use crate::pipe::Endpoint;
 use crate::wire::{Submit, status};
 use genlock_emulator::{Function, Request};
@@ -19,7 +19,7 @@ fn request(submit: &Submit) -> (Request, usize) {
 /// Answers a control transfer whose data, if it brings any, are `data`; writes what the device
 /// sends into `into`. Gives status and bytes.
 pub(crate) fn answer(
-    camera: &Camera,
+    device: &Device,
     function: Function,
     endpoints: &mut [Endpoint],
     submit: &Submit,
@@ -32,16 +32,16 @@ pub(crate) fn answer(
     }
     if request.kind & TO_HOST != 0 {
         let room = asked.min(submit.bytes).min(into.len());
-        let done = read(camera, function, endpoints, request, &mut into[..room]);
+        let done = read(device, function, endpoints, request, &mut into[..room]);
         return done.map_or((status::STALL, 0), |bytes| (status::DONE, bytes));
     }
     let data = &data[..data.len().min(asked)];
-    let done = write(camera, function, endpoints, request, data);
+    let done = write(device, function, endpoints, request, data);
     if done { (status::DONE, data.len()) } else { (status::STALL, 0) }
 }
 
 fn read(
-    camera: &Camera,
+    device: &Device,
     function: Function,
     endpoints: &[Endpoint],
     request: Request,
@@ -55,8 +55,8 @@ fn read(
             endpoints.iter().find(addressed).is_some_and(|endpoint| endpoint.halted)
         }
         _ => {
-            let now_ns = camera.now_ns();
-            return camera.kinect().control_in(function, request, into, now_ns).ok();
+            let now_ns = device.now_ns();
+            return device.kinect().control_in(function, request, into, now_ns).ok();
         }
     };
     let bytes = [u8::from(halted), 0];
@@ -70,7 +70,7 @@ fn of(endpoint: &Endpoint, request: Request) -> bool {
 }
 
 fn write(
-    camera: &Camera,
+    device: &Device,
     function: Function,
     endpoints: &mut [Endpoint],
     request: Request,
@@ -91,6 +91,6 @@ fn write(
         (0x01, 1 | 3) => return request.value == 0,
         _ => {}
     }
-    let now_ns = camera.now_ns();
-    camera.kinect().control_out(function, request, data, now_ns).is_ok()
+    let now_ns = device.now_ns();
+    device.kinect().control_out(function, request, data, now_ns).is_ok()
 }

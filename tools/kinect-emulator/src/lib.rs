@@ -6,7 +6,9 @@
 
 mod camera;
 mod control;
+mod device;
 mod error;
+mod fault;
 mod inbox;
 mod listen;
 mod pipe;
@@ -18,7 +20,7 @@ mod wire;
 
 pub use camera::Camera;
 pub use error::{Error, Result};
+pub use fault::{Pipe, WireFault};
 pub use genlock_emulator::{Exposure, Faults, Function, Playback, Received, Setup, chain};
-pub use pipe::{Pipe, WireFault};
 pub use rig::Rig;
 pub use session::End;

@@ -83,7 +83,7 @@ fn head(code: u16, status: u32) -> Vec<u8> {
 
 /// The functions that are on the bus.
 fn functions(cameras: &[Arc<Camera>]) -> Vec<(&Arc<Camera>, Function)> {
-    let there = cameras.iter().filter(|camera| camera.plugged_in().is_some());
+    let there = cameras.iter().filter(|camera| camera.device().plugged_in().is_some());
     there.flat_map(|camera| [Function::Color, Function::Depth].map(|f| (camera, f))).collect()
 }
 
@@ -102,7 +102,7 @@ fn list(cameras: &[Arc<Camera>]) -> Vec<u8> {
     let mut bytes = head(REP_DEVLIST, OK);
     bytes.extend((functions.len() as u32).to_be_bytes());
     for (camera, function) in functions {
-        let descriptors = camera.kinect().descriptors(function).clone();
+        let descriptors = camera.device().kinect().descriptors(function).clone();
         bytes.extend(device(camera, function, &descriptors));
         for interface in interfaces(&descriptors.configuration) {
             bytes.extend(interface);
@@ -166,7 +166,7 @@ fn import(mut stream: TcpStream, cameras: &[Arc<Camera>], wanted: &[u8]) -> Resu
             return Err(error);
         }
     };
-    let descriptors = camera.kinect().descriptors(*function).clone();
+    let descriptors = camera.device().kinect().descriptors(*function).clone();
     let mut answer = head(REP_IMPORT, OK);
     answer.extend(device(camera, *function, &descriptors));
     let written = stream.write_all(&answer).and_then(|()| stream.set_read_timeout(None));

@@ -1,125 +1,15 @@
 //! Endpoints that data come from: transfers of the host wait in order, and a frame of the device is
 //! dealt out over as many of them as it takes.
 
-use crate::camera::Camera;
+use crate::device::Device;
+use crate::fault::{PACKET_BYTES_MAX, PACKETS_MAX, Pipe, WireFault};
 use crate::wire::{Ended, Packet, status};
-use genlock_emulator::{Function, Read};
+use genlock_emulator::Read;
 use std::collections::VecDeque;
 use std::ops::Range;
 
-/// An endpoint of a camera that data come from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Pipe {
-    /// Depth frames.
-    Depth,
-    /// What the depth function answers to commands.
-    DepthReplies,
-    /// Color payloads: the isochronous one.
-    Color,
-    /// IMU packets.
-    Imu,
-    /// What the color function answers to commands.
-    ColorReplies,
-}
-
-impl Pipe {
-    /// All of a camera.
-    pub const ALL: [Self; 5] =
-        [Self::Depth, Self::DepthReplies, Self::Color, Self::Imu, Self::ColorReplies];
-
-    /// The function that it belongs to.
-    #[must_use]
-    pub const fn function(self) -> Function {
-        match self {
-            Self::Depth | Self::DepthReplies => Function::Depth,
-            Self::Color | Self::Imu | Self::ColorReplies => Function::Color,
-        }
-    }
-
-    /// Its address (usb-protocol.md 1.4).
-    #[must_use]
-    pub const fn address(self) -> u8 {
-        match self {
-            Self::DepthReplies | Self::Color => 0x81,
-            Self::Imu => 0x82,
-            Self::Depth | Self::ColorReplies => 0x83,
-        }
-    }
-
-    /// Its name, as orders are typed.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Depth => "depth",
-            Self::DepthReplies => "depth-replies",
-            Self::Color => "color",
-            Self::Imu => "imu",
-            Self::ColorReplies => "color-replies",
-        }
-    }
-
-    /// Room for the largest of what comes from it: a frame, a calibration blob, a transfer of
-    /// packets.
-    const fn room_bytes(self) -> usize {
-        match self {
-            Self::Depth => 9_438_664,
-            Self::DepthReplies => 2 << 20,
-            Self::Color => PACKETS_MAX * PACKET_BYTES_MAX,
-            Self::Imu | Self::ColorReplies => 1024,
-        }
-    }
-}
-
-/// Something that goes wrong on the wire, once.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum WireFault {
-    /// The next transfer with data is refused, and so are all after it until the host clears the
-    /// halt; the frame is lost. An isochronous endpoint cannot halt: a packet is refused.
-    Stall,
-    /// The next transfer with data, or a packet, ends with more than it has room for.
-    Babble,
-    /// The next transfer with data, or a packet, ends with a protocol error: the cable.
-    Protocol,
-    /// The next frame is cut in its middle by a short packet; of color, one payload is.
-    Short,
-    /// The last bytes of the next frame are overwritten; of color, the header of one payload is.
-    Garble,
-}
-
-impl WireFault {
-    /// All of them.
-    pub const ALL: [Self; 5] =
-        [Self::Stall, Self::Babble, Self::Protocol, Self::Short, Self::Garble];
-
-    /// Its name, as orders are typed.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Stall => "stall",
-            Self::Babble => "babble",
-            Self::Protocol => "protocol",
-            Self::Short => "short",
-            Self::Garble => "garble",
-        }
-    }
-
-    /// What a transfer that it hits ends with; none where the frame is hit.
-    const fn status(self) -> Option<i32> {
-        match self {
-            Self::Stall => Some(status::STALL),
-            Self::Babble => Some(status::OVERFLOW),
-            Self::Protocol => Some(status::PROTOCOL),
-            Self::Short | Self::Garble => None,
-        }
-    }
-}
-
 /// Packet size of SuperSpeed bulk endpoints.
 const BULK_PACKET_BYTES: usize = 1024;
-/// Isochronous packets that one transfer is given at most; those behind stay empty.
-const PACKETS_MAX: usize = 128;
-/// The largest isochronous packet: three bursts of eight packets of 1024 bytes.
-const PACKET_BYTES_MAX: usize = 24_576;
 /// Bytes that are overwritten at the end of a garbled frame, and in the header of a payload.
 const GARBLED_BYTES: usize = 40;
 const GARBLED_HEADER_BYTES: usize = 12;
@@ -199,7 +89,7 @@ impl Endpoint {
     }
 
     /// Tries to end the oldest waiting transfer. `asked` is what the last command asked for.
-    pub fn step(&mut self, camera: &Camera, asked: usize) -> Step {
+    pub fn step(&mut self, device: &Device, asked: usize) -> Step {
         self.packets.clear();
         self.failed = 0;
         let Some(first) = self.waiting.front() else {
@@ -210,7 +100,7 @@ impl Endpoint {
         if isochronous && self.pipe != Pipe::Color {
             return self.fails(status::INVALID);
         }
-        if isochronous { self.isochronous(camera) } else { self.bulk(camera, asked) }
+        if isochronous { self.isochronous(device) } else { self.bulk(device, asked) }
     }
 
     /// The oldest waiting transfer fails, with all its packets.
@@ -224,18 +114,18 @@ impl Endpoint {
         Step::Ends(status, 0..0)
     }
 
-    fn bulk(&mut self, camera: &Camera, asked: usize) -> Step {
+    fn bulk(&mut self, device: &Device, asked: usize) -> Step {
         if self.halted {
             return self.fails(status::STALL);
         }
         let sending = match self.sending {
             Some(sending) => sending,
-            None => match self.load(camera) {
+            None => match self.load(device) {
                 Ok(sending) => sending,
                 Err(step) => return step,
             },
         };
-        let ordered = camera.take_order(self.pipe, |fault| fault.status().is_some());
+        let ordered = device.take_order(self.pipe, |fault| fault.status().is_some());
         if let Some(status) = ordered.and_then(WireFault::status) {
             // The frame is lost with its transfer.
             self.sending = None;
@@ -264,10 +154,10 @@ impl Endpoint {
     }
 
     /// Gets the next frame, packet or reply from the device.
-    fn load(&mut self, camera: &Camera) -> Result<Sending, Step> {
+    fn load(&mut self, device: &Device) -> Result<Sending, Step> {
         let (function, address) = (self.pipe.function(), self.pipe.address());
-        let now_ns = camera.now_ns();
-        let mut kinect = camera.kinect();
+        let now_ns = device.now_ns();
+        let mut kinect = device.kinect();
         let read = kinect.bulk_in(function, address, &mut self.data, now_ns);
         let mut bytes = match read {
             Read::Done(bytes) => bytes,
@@ -279,7 +169,7 @@ impl Endpoint {
             Read::Gone => return Err(Step::Gone),
         };
         drop(kinect);
-        match camera.take_order(self.pipe, |fault| fault.status().is_none()) {
+        match device.take_order(self.pipe, |fault| fault.status().is_none()) {
             // An odd number of bytes always ends in a short packet.
             Some(WireFault::Short) => bytes = (bytes / 2) | 1,
             Some(WireFault::Garble) => {
@@ -290,7 +180,7 @@ impl Endpoint {
         Ok(Sending { bytes: bytes.min(self.data.len()), sent: 0 })
     }
 
-    fn isochronous(&mut self, camera: &Camera) -> Step {
+    fn isochronous(&mut self, device: &Device) -> Step {
         let Some(first) = self.waiting.front() else {
             return Step::Waits(None);
         };
@@ -303,8 +193,8 @@ impl Endpoint {
         let room = first.packets.len().min(PACKETS_MAX);
         let (function, address) = (self.pipe.function(), self.pipe.address());
         let into = &mut self.data[..room * stride];
-        let now_ns = camera.now_ns();
-        let mut kinect = camera.kinect();
+        let now_ns = device.now_ns();
+        let mut kinect = device.kinect();
         let read =
             kinect.isochronous_in(function, address, into, stride, &mut lens[..room], now_ns);
         let count = match read {
@@ -315,18 +205,18 @@ impl Endpoint {
             Read::Gone => return Step::Gone,
         };
         drop(kinect);
-        let lost = self.spoil(camera, stride, &mut lens[..count]);
+        let lost = self.spoil(device, stride, &mut lens[..count]);
         let bytes = self.compact(stride, &lens[..count], lost);
         Step::Ends(status::DONE, 0..bytes)
     }
 
     /// Carries out an order on the packet in the middle. Gives the status of lost packets.
-    fn spoil(&mut self, camera: &Camera, stride: usize, lens: &mut [Option<u32>]) -> i32 {
+    fn spoil(&mut self, device: &Device, stride: usize, lens: &mut [Option<u32>]) -> i32 {
         let middle = lens.len() / 2;
         let Some(len) = lens.get_mut(middle) else {
             return status::PROTOCOL;
         };
-        let fault = camera.take_order(self.pipe, |_| true);
+        let fault = device.take_order(self.pipe, |_| true);
         match fault {
             None => {}
             Some(WireFault::Short) => *len = len.map(|len| len / 2),

@@ -1,11 +1,12 @@
 //! A host that has attached one function of a camera: its transfers, until it goes or the camera
 //! does.
 
-use crate::camera::Camera;
 use crate::control;
+use crate::device::Device;
 use crate::error::{Error, Result};
+use crate::fault::Pipe;
 use crate::inbox::Inbox;
-use crate::pipe::{Endpoint, Pipe, Step, Waiting};
+use crate::pipe::{Endpoint, Step, Waiting};
 use crate::socket::Socket;
 use crate::wire::{self, Command, Ended, Packet, Submit, status};
 use genlock_emulator::Function;
@@ -41,7 +42,7 @@ pub enum End {
 
 /// One attached function.
 pub(crate) struct Session<'c> {
-    camera: &'c Camera,
+    device: &'c Device,
     function: Function,
     socket: &'c Socket,
     inbox: Inbox,
@@ -69,10 +70,10 @@ impl From<Error> for Break {
 type Going<T> = std::result::Result<T, Break>;
 
 impl<'c> Session<'c> {
-    pub fn new(camera: &'c Camera, function: Function, socket: &'c Socket) -> Self {
+    pub fn new(device: &'c Device, function: Function, socket: &'c Socket) -> Self {
         let pipes = Pipe::ALL.into_iter().filter(|pipe| pipe.function() == function);
         Self {
-            camera,
+            device,
             function,
             socket,
             inbox: Inbox::new(),
@@ -85,9 +86,9 @@ impl<'c> Session<'c> {
 
     /// Serves the host.
     pub fn run(mut self) -> Result<End> {
-        let plugged_in = self.camera.plugged_in();
+        let plugged_in = self.device.plugged_in();
         loop {
-            if plugged_in.is_none() || self.camera.plugged_in() != plugged_in {
+            if plugged_in.is_none() || self.device.plugged_in() != plugged_in {
                 return Ok(End::Gone);
             }
             match self.turn() {
@@ -118,10 +119,10 @@ impl<'c> Session<'c> {
             if endpoint.waiting.is_empty() {
                 return Ok(IDLE);
             }
-            let (status, data) = match endpoint.step(self.camera, self.asked) {
+            let (status, data) = match endpoint.step(self.device, self.asked) {
                 Step::Waits(None) => return Ok(LOOK_AGAIN),
                 Step::Waits(Some(at_ns)) => {
-                    let left_ns = at_ns.saturating_sub(self.camera.now_ns());
+                    let left_ns = at_ns.saturating_sub(self.device.now_ns());
                     return Ok(Duration::from_nanos(left_ns));
                 }
                 Step::Ends(status, data) => (status, data),
@@ -160,7 +161,7 @@ impl<'c> Session<'c> {
                 let data = &rest[..submit.data_bytes()];
                 let (status, bytes) = match submit.endpoint & 0x0F {
                     0 => control::answer(
-                        self.camera,
+                        self.device,
                         self.function,
                         &mut self.endpoints,
                         &submit,
@@ -168,8 +169,8 @@ impl<'c> Session<'c> {
                         &mut self.answer,
                     ),
                     _ => {
-                        let now_ns = self.camera.now_ns();
-                        let mut kinect = self.camera.kinect();
+                        let now_ns = self.device.now_ns();
+                        let mut kinect = self.device.kinect();
                         let (function, endpoint) = (self.function, submit.endpoint);
                         match kinect.bulk_out(function, endpoint, data, now_ns) {
                             Ok(()) => (status::DONE, data.len()),
