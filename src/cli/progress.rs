@@ -194,6 +194,7 @@ mod tests {
             bytes: 1,
             buffer_bytes: 1,
             waiting,
+            given_up: false,
             stale: false,
             role: Role::Standalone,
             is_done: false,

@@ -188,7 +188,7 @@ pub struct StaleGuard {
 
 /// By how much a device's clock may seem ahead: what a crystal's error makes of a minute of
 /// waiting, and more.
-const AHEAD_US: u64 = 1_000_000;
+const AHEAD_US: u64 = 250_000;
 
 impl StaleGuard {
     /// Holds back what is later than the host time since `started_ns`, until the first stamp that

@@ -106,6 +106,7 @@ mod tests {
             bytes: 0,
             buffer_bytes: 0,
             waiting: None,
+            given_up: false,
             stale: false,
             role: Role::Standalone,
             is_done: false,

@@ -289,7 +289,10 @@ impl<'a> Watch<'a> {
         }
         if self.take.has_begun() {
             for (place, why) in self.silence.of(status) {
-                let lost = self.take.lost(place, why);
+                let lost = match status.lost_master() {
+                    Some(master) => Err(without_pulses(master, &status.devices[place])),
+                    None => self.take.lost(place, why),
+                };
                 self.fail(lost);
             }
         } else {
@@ -359,18 +362,28 @@ fn never_began(status: &Status) -> Option<Error> {
     Some(Error::Device(all.join("\n       ")))
 }
 
+/// That a take ends because nothing triggers its devices any more.
+fn without_pulses(master: &DeviceStatus, subordinate: &DeviceStatus) -> Error {
+    Error::Device(format!(
+        "the master {} did not come back, and {} gets no pulses: the take was ended",
+        master.serial, subordinate.serial
+    ))
+}
+
 /// Who has been silent, since when.
 #[derive(Default)]
 struct Silence(Vec<(u64, Duration)>);
 
 impl Silence {
-    /// The devices that have been silent for too long, with what to say of them. Where the master
-    /// is away, its subordinates get no pulses and are silent for a good reason.
+    /// The devices that have been silent for too long, with what to say of them. While the master
+    /// is away and looked for, its subordinates get no pulses and are silent for a good reason.
     fn of(&mut self, status: &Status) -> Vec<(usize, Error)> {
         self.0.resize(status.devices.len(), (0, Duration::ZERO));
         let excused = |device: &DeviceStatus| {
             device.waiting == Some(Waiting::Return)
-                || (device.role == Role::Subordinate && status.master_is_out())
+                || (device.role == Role::Subordinate
+                    && status.master_is_out()
+                    && status.lost_master().is_none())
         };
         let mut silent = Vec::new();
         let devices = status.devices.iter().zip(&mut self.0).enumerate();

@@ -192,6 +192,7 @@ impl Running {
                 (Presence::Away, _) => Some(Waiting::Return),
                 (Presence::Joining, _) => Some(Waiting::Trigger),
             },
+            given_up: matches!(self.link, Link::GivenUp),
             stale: self.shared.stale.load(Ordering::Relaxed),
             role: self.config.role,
             is_done: counters.is_done(),

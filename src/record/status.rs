@@ -33,6 +33,8 @@ pub struct DeviceStatus {
     pub buffer_bytes: u64,
     /// What it is waited for.
     pub waiting: Option<Waiting>,
+    /// Whether it has left for good: it is not looked for any more.
+    pub given_up: bool,
     /// Whether its clock has not been set to zero yet.
     pub stale: bool,
     /// Its part in wired synchronization.
@@ -50,6 +52,12 @@ impl Status {
             device.role == Role::Master && waiting
         };
         self.devices.iter().any(out)
+    }
+
+    /// The master, where it is given up: no pulse will come any more.
+    #[must_use]
+    pub fn lost_master(&self) -> Option<&DeviceStatus> {
+        self.devices.iter().find(|device| device.role == Role::Master && device.given_up)
     }
 }
 

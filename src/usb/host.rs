@@ -133,6 +133,14 @@ impl HostPort {
         Ok(Self { handle: Arc::new(handle), configuration, clock, events: Weak::new() })
     }
 
+    /// Ends the halt of an endpoint that stalled: the request failed, those after it need not.
+    fn unhalt(&self, endpoint: u8, failed: Option<&rusb::Error>) {
+        if failed == Some(&rusb::Error::Pipe) {
+            // Where that fails too, the next request says so.
+            let _ = self.handle.clear_halt(endpoint);
+        }
+    }
+
     /// The thread for completions, which all streams of the device share.
     fn events(&mut self) -> Answer<Arc<Events>> {
         if let Some(events) = self.events.upgrade() {
@@ -183,7 +191,9 @@ impl Port for HostPort {
     }
 
     fn bulk_out(&mut self, endpoint: u8, data: &[u8]) -> Answer<()> {
-        all_of(data, self.handle.write_bulk(endpoint, data, REQUEST_TIMEOUT))
+        let written = self.handle.write_bulk(endpoint, data, REQUEST_TIMEOUT);
+        self.unhalt(endpoint, written.as_ref().err());
+        all_of(data, written)
     }
 
     /// In pieces that every host controller driver has memory for; the device ends what it sends
@@ -191,7 +201,9 @@ impl Port for HostPort {
     fn bulk_in(&mut self, endpoint: u8, into: &mut [u8]) -> Answer<usize> {
         let mut bytes = 0;
         for piece in into.chunks_mut(PIECE_BYTES) {
-            let read = self.handle.read_bulk(endpoint, piece, REQUEST_TIMEOUT).map_err(fault)?;
+            let read = self.handle.read_bulk(endpoint, piece, REQUEST_TIMEOUT);
+            self.unhalt(endpoint, read.as_ref().err());
+            let read = read.map_err(fault)?;
             bytes += read;
             if read < piece.len() {
                 break;

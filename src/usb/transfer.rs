@@ -17,6 +17,7 @@ use rusb::constants::{
 };
 use rusb::{Context, DeviceHandle, ffi};
 use std::ffi::{c_int, c_uchar, c_uint};
+use std::io;
 use std::ptr::NonNull;
 use std::slice;
 use std::sync::Arc;
@@ -169,9 +170,10 @@ impl Idle {
         if refused == 0 {
             return Ok(());
         }
+        let fault = why_refused(refused);
         // SAFETY: libusb refused it, so no completion will take the box that we have just let go.
         let parts = unsafe { Box::from_raw(parts) };
-        Err((Self(parts), fault_of_code(refused)))
+        Err((Self(parts), fault))
     }
 }
 
@@ -286,11 +288,15 @@ pub(super) fn fault(cause: rusb::Error) -> Fault {
 }
 
 /// What libusb's refusal of a transfer means.
-fn fault_of_code(code: c_int) -> Fault {
+fn why_refused(code: c_int) -> Fault {
     use rusb::constants::{LIBUSB_ERROR_NO_DEVICE, LIBUSB_ERROR_NO_MEM};
+    // Of isochronous transfers libusb says no more than that they failed; the system call that it
+    // made last says why.
+    let out_of_memory = || io::Error::last_os_error().kind() == io::ErrorKind::OutOfMemory;
     match code {
         LIBUSB_ERROR_NO_DEVICE => Fault::Gone,
         LIBUSB_ERROR_NO_MEM => Fault::Memory,
+        _ if out_of_memory() => Fault::Memory,
         _ => Fault::Io,
     }
 }

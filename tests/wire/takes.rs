@@ -8,6 +8,7 @@ use genlock::usb::host::HostBus;
 use genlock::usb::{Bus, StreamEndpoint, TransferKind};
 use genlock_emulator::ColorTransfer;
 use genlock_formats::take::{Outcome, Verdict};
+use kinect_emulator::{Pipe, WireFault};
 use serde_json::Value;
 use std::fs;
 use std::process::Command;
@@ -31,6 +32,18 @@ fn cameras_are_listed_with_serials_and_their_place_on_the_bus() {
     }
     let table = String::from_utf8(genlock_exits(0, &["list"]).stdout).expect("text");
     assert!(table.contains("sync-out plugged  USB 2-"), "{table}");
+}
+
+#[test]
+#[ignore = "runs in the guest"]
+fn a_camera_that_refuses_does_not_hide_the_others_and_answers_the_next_time() {
+    let cameras = Cameras::plug_in(2);
+    cameras.camera(MASTER).order(Pipe::DepthReplies, WireFault::Stall);
+    let listed = genlock_exits(1, &["list"]);
+    let (shown, told) = (listed.stdout, listed.stderr);
+    assert!(String::from_utf8_lossy(&shown).contains(SUBORDINATE), "{shown:?}");
+    assert!(String::from_utf8_lossy(&told).contains(MASTER), "{told:?}");
+    genlock_exits(0, &["list"]);
 }
 
 #[test]

@@ -107,14 +107,16 @@ impl Boot {
 
     /// Waits for its end; none where it did not come up.
     fn watch(mut self, guest: &Guest) -> io::Result<Option<Outcome>> {
-        let begun = Instant::now();
+        let mut begun = Instant::now();
         let mut output = String::new();
         let mut is_up = false;
         loop {
-            let limit = if is_up { guest.limit } else { UP_WITHIN.min(guest.limit) };
+            let limit = if is_up { guest.limit } else { UP_WITHIN };
             match self.lines.recv_timeout(limit.saturating_sub(begun.elapsed())) {
                 Ok(line) => {
-                    is_up |= line.contains(UP);
+                    if !is_up && line.contains(UP) {
+                        (is_up, begun) = (true, Instant::now());
+                    }
                     if guest.shown {
                         eprintln!("{line}");
                     }

@@ -46,7 +46,8 @@ impl Guest {
             long_transfers: false,
             uvcvideo: false,
             limit: Duration::from_secs(300),
-            cache: target.join("guest"),
+            // Tools that make the image run in folders of their own.
+            cache: std::path::absolute(target).unwrap_or_else(|_| target.into()).join("guest"),
             shown: false,
         }
     }

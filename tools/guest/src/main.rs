@@ -24,10 +24,11 @@ struct Arguments {
     #[arg(long)]
     uvcvideo: bool,
     /// How long the program may take, in seconds
-    #[arg(long, value_name = "S", default_value_t = 300)]
+    #[arg(long, value_name = "S", default_value_t = 300,
+        value_parser = clap::value_parser!(u64).range(1..))]
     limit: u64,
     /// The program, with its arguments
-    #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true)]
+    #[arg(required = true, trailing_var_arg = true)]
     program: Vec<String>,
 }
 

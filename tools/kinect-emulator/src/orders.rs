@@ -5,7 +5,9 @@ use std::io::BufRead;
 
 /// Carries out one order a line, until there are no more.
 pub(crate) fn obey(rig: &Rig, lines: impl BufRead) {
-    for line in lines.lines().map_while(Result::ok) {
+    // What is no text is no order, and those behind it are.
+    for line in lines.split(b'\n').map_while(Result::ok) {
+        let line = String::from_utf8_lossy(&line);
         if line.trim().is_empty() {
             continue;
         }
