@@ -3,14 +3,10 @@
 use crate::error::{Error, Result};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
-use rustix::net::sockopt::set_socket_send_buffer_size_force;
 use rustix::net::{RecvFlags, SendAncillaryBuffer, SendFlags, Shutdown, recv, sendmsg, shutdown};
 use std::io::IoSlice;
 use std::os::fd::OwnedFd;
 use std::time::Duration;
-
-/// Room for what is on its way to the host.
-const SEND_BYTES: usize = 1 << 20;
 
 /// Our end of a connection.
 #[derive(Debug)]
@@ -38,9 +34,6 @@ fn is_end(errno: Errno) -> bool {
 
 impl Socket {
     pub fn new(fd: OwnedFd) -> Self {
-        // Fewer turns between us and the kernel: a tenth more throughput. Only root may, and
-        // whoever else connects does without.
-        let _ = set_socket_send_buffer_size_force(&fd, SEND_BYTES);
         Self(fd)
     }
 
