@@ -3,8 +3,10 @@
 //! Rooms, lowest floor first: [`error`], [`clock`], [`pool`], [`lane`], [`stage`] and [`deal`] know
 //! nothing of cameras; [`frame`] and [`config`] are values; [`usb`] is the door to devices,
 //! [`sync`] the arithmetic of time; [`device`] is one Azure Kinect, [`rig`] many as one; [`record`]
-//! makes takes, [`repair`] finishes what a crash left open, [`convert`] stores takes otherwise.
+//! makes takes, [`align`] tells a take from its files alone, [`repair`] finishes what a crash left
+//! open, [`convert`] stores takes otherwise, [`replay`] reads them.
 
+pub mod align;
 pub mod cli;
 pub mod clock;
 pub mod config;
@@ -18,6 +20,7 @@ pub mod map;
 pub mod pool;
 pub mod record;
 pub mod repair;
+pub mod replay;
 pub mod rig;
 pub mod stage;
 pub mod sync;

@@ -11,7 +11,7 @@ const FLOORS: [&[&str]; 7] = [
     &["usb", "sync"],
     &["device"],
     &["rig"],
-    &["record", "repair", "convert"],
+    &["record", "align", "repair", "convert", "replay"],
     &["cli", "main"],
 ];
 

@@ -1,10 +1,8 @@
 //! Finishes what a crash left open, and rescues files of other recorders. What was never written
 //! stays lost; what is kept is kept byte for byte.
 
-mod evidence;
 mod file;
 mod grow;
-mod numbering;
 mod report;
 mod take;
 

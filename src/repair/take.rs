@@ -1,19 +1,24 @@
 //! A take whose recorder did not come to conclude it: its files, and then what the recorder would
 //! have written about them.
 
-use super::evidence;
 use super::file::{copy, into_new_file, refuse_growing, refuse_taken, where_it_lies};
-use super::numbering::DeviceFile;
 use super::own_name;
 use super::report::Report;
+use crate::align::{self, DeviceFile};
 use crate::config::Output;
 use crate::error::{Error, Result};
 use crate::map::Map;
 use crate::record::{Place, TAKE, TRIGGERS, is_taken, read_take};
 use genlock_formats::k4a::Recording;
-use genlock_formats::take::{File as ListedFile, Take};
+use genlock_formats::take::{File as ListedFile, Outcome, Take};
 use serde::Serialize;
 use std::path::{Path, PathBuf};
+
+/// Why a frame is missing, and when one arrived, that only the recorder could have told.
+const UNKNOWN: &str = "unknown: the recorder did not come to say";
+
+const UNFINISHED: &str =
+    "the recorder did not come to finish the take; it was repaired from its files";
 
 /// What came of repairing a take.
 #[derive(Debug, Clone, Serialize)]
@@ -69,7 +74,9 @@ pub fn take(folder: &Path, output: Option<&Path>) -> Result<TakeReport> {
     let devices = report.files.iter().map(|(name, _)| DeviceFile::read(&target.join(name)));
     let devices: Vec<_> = devices.collect::<Result<_>>()?;
     let (mut take, triggers) =
-        evidence::of(&devices).map_err(|cause| Error::file(folder, &cause))?;
+        align::of(&devices, UNKNOWN).map_err(|cause| Error::file(folder, &cause))?;
+    take.outcome = Outcome::Failed;
+    take.reason = Some(UNFINISHED.to_owned());
     let triggers = triggers.to_csv();
     for (name, _) in &report.files {
         take.files.push(ListedFile::of(name, &Map::open(&target.join(name))?));

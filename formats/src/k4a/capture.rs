@@ -48,11 +48,34 @@ impl Image<'_> {
     }
 }
 
+/// Makes images of the blocks of one track. It keeps its memory from one to the next.
+pub struct ImageReader {
+    size: (u64, u64),
+    big_endian: bool,
+    offset_ns: u64,
+    unpacker: Option<Unpacker>,
+}
+
+impl ImageReader {
+    /// The image in a block of its track: a slice of the file, where it is not packed.
+    ///
+    /// # Errors
+    /// Why there is none, with the offset of the block.
+    pub fn read<'a>(&mut self, block: &ReadBlock<'a>) -> Result<Image<'a>> {
+        Ok(Image {
+            time_us: device_us(block.time_ns, self.offset_ns),
+            width: self.size.0,
+            height: self.size.1,
+            bytes: only_image(block, self.unpacker.as_mut())?,
+            big_endian: self.big_endian,
+        })
+    }
+}
+
 /// The captures of a recording, in order.
 pub struct Captures<'a> {
     blocks: Box<dyn Iterator<Item = Result<ReadBlock<'a>>> + 'a>,
     tracks: Vec<ImageTrack<'a>>,
-    offset_ns: u64,
     /// Images nearer than this to the earliest belong to its capture: half a frame period.
     window_ns: i64,
     ended: bool,
@@ -62,12 +85,10 @@ pub struct Captures<'a> {
 struct ImageTrack<'a> {
     name: TrackName,
     number: u64,
-    size: (u64, u64),
-    big_endian: bool,
     /// By how much the images count as later while they are paired.
     delay_ns: i64,
     waiting: VecDeque<ReadBlock<'a>>,
-    unpacker: Option<Unpacker>,
+    reader: ImageReader,
 }
 
 impl ImageTrack<'_> {
@@ -82,6 +103,21 @@ impl<'a> Recording<'a> {
     pub fn captures(&self) -> Captures<'a> {
         Captures::new(self)
     }
+
+    /// What makes images of the blocks of a track; none where there is no such track of images.
+    #[must_use]
+    pub fn image_reader(&self, name: TrackName) -> Option<ImageReader> {
+        let track = self.track(name)?;
+        let TrackKind::Video { width, height } = track.kind else {
+            return None;
+        };
+        Some(ImageReader {
+            size: (width, height),
+            big_endian: fourcc(track).is_ok_and(|fourcc| fourcc == "b16g"),
+            offset_ns: self.configuration().start_offset_ns,
+            unpacker: self.unpacker(name),
+        })
+    }
 }
 
 impl<'a> Captures<'a> {
@@ -89,25 +125,19 @@ impl<'a> Captures<'a> {
         let configuration = recording.configuration();
         let delay_ns = i64::from(configuration.depth_delay_us) * 1000;
         let track = |name| {
-            let track = recording.track(name)?;
-            let TrackKind::Video { width, height } = track.kind else {
-                return None;
-            };
+            let reader = recording.image_reader(name)?;
             // Positive delays hold color back, negative ones depth (recording-format.md 7.3).
             let delay_ns = match name {
                 TrackName::Color => delay_ns.max(0),
                 _ => (-delay_ns).max(0),
             };
-            let big_endian = fourcc(track).is_ok_and(|fourcc| fourcc == "b16g");
-            let (number, size) = (track.number, (width, height));
-            let (waiting, unpacker) = (VecDeque::new(), recording.unpacker(name));
-            Some(ImageTrack { name, number, size, big_endian, delay_ns, waiting, unpacker })
+            let number = recording.track(name)?.number;
+            Some(ImageTrack { name, number, delay_ns, waiting: VecDeque::new(), reader })
         };
         let names = [TrackName::Color, TrackName::Depth, TrackName::Ir];
         Self {
             blocks: Box::new(recording.blocks()),
             tracks: names.into_iter().filter_map(track).collect(),
-            offset_ns: configuration.start_offset_ns,
             window_ns: (configuration.rate.default_duration_ns() / 2) as i64,
             ended: false,
             errors: VecDeque::new(),
@@ -152,13 +182,7 @@ impl<'a> Iterator for Captures<'a> {
             let Some(block) = track.waiting.pop_front() else {
                 continue;
             };
-            let image = only_image(&block, track.unpacker.as_mut()).map(|bytes| Image {
-                time_us: device_us(block.time_ns, self.offset_ns),
-                width: track.size.0,
-                height: track.size.1,
-                bytes,
-                big_endian: track.big_endian,
-            });
+            let image = track.reader.read(&block);
             match (track.name, image) {
                 (TrackName::Color, Ok(image)) => capture.color = Some(image),
                 (TrackName::Depth, Ok(image)) => capture.depth = Some(image),

@@ -10,7 +10,7 @@ mod rebuild;
 mod recording;
 mod write;
 
-pub use capture::{Capture, Captures, Image};
+pub use capture::{Capture, Captures, Image, ImageReader};
 pub use compact::{Packer, Packing, Unpacker, only_image, packed_track, profile, unpacked_track};
 pub use configuration::Configuration;
 pub use imu::ImuSample;

@@ -5,7 +5,7 @@ use super::configuration::Configuration;
 use super::imu::ImuSample;
 use super::mode::{ColorFormat, ColorMode, DepthMode, Rate, Resolution, Role, TrackName};
 use super::write::{CALIBRATION, VIDEO_CODEC};
-use crate::mkv::{Demuxer, Header, Note, ReadBlock, Tag, Target, Track, TrackKind};
+use crate::mkv::{Cluster, Demuxer, Header, Note, ReadBlock, Tag, Target, Track, TrackKind};
 use crate::take::Profile;
 use crate::{Error, ErrorKind, Result};
 
@@ -256,13 +256,7 @@ impl<'a> Recording<'a> {
 
     /// Every block of the file, in file order.
     pub fn blocks(&self) -> impl Iterator<Item = Result<ReadBlock<'a>>> + use<'a> {
-        self.demuxer.clusters().flat_map(|cluster| {
-            let (blocks, error) = match cluster {
-                Ok(cluster) => (Some(cluster.blocks()), None),
-                Err(error) => (None, Some(Err(error))),
-            };
-            blocks.into_iter().flatten().chain(error)
-        })
+        blocks_of(self.demuxer.clusters())
     }
 
     /// The blocks of one track, with every error met on the way.
@@ -284,13 +278,28 @@ impl<'a> Recording<'a> {
 
     /// The IMU samples, in file order; in the layouts of old recordings too.
     pub fn imu(&self) -> impl Iterator<Item = Result<ImuSample>> + use<'a> {
-        self.track_blocks(TrackName::Imu).flat_map(|block| {
-            let (block, error) = match block {
-                Ok(block) => (Some(block), None),
-                Err(error) => (None, Some(Err(error))),
-            };
-            block.into_iter().flat_map(samples).chain(error)
-        })
+        samples_of(self.track_blocks(TrackName::Imu))
+    }
+
+    /// The IMU samples of the clusters from byte offset `at` on, which is a cluster's own, up to
+    /// the first cluster that begins at `until_us` of device time, or later.
+    pub fn imu_from(
+        &self,
+        at: u64,
+        until_us: u64,
+    ) -> impl Iterator<Item = Result<ImuSample>> + use<'a> {
+        let number = self.track(TrackName::Imu).map(|track| track.number);
+        let offset_ns = self.configuration.start_offset_ns;
+        let begins_us = move |cluster: &Cluster<'_>| {
+            device_us(i64::try_from(cluster.time_ns()).unwrap_or(i64::MAX), offset_ns)
+        };
+        let clusters = self.demuxer.clusters_from(at).take_while(move |cluster| {
+            number.is_some() && cluster.as_ref().map_or(true, |c| begins_us(c) < until_us)
+        });
+        let of_track = move |block: &Result<ReadBlock<'_>>| {
+            block.as_ref().map_or(true, |block| Some(block.track) == number)
+        };
+        samples_of(blocks_of(clusters).filter(of_track))
     }
 
     /// The data of a track that is none of the profile's: device time in microseconds, and bytes.
@@ -323,6 +332,12 @@ impl<'a> Recording<'a> {
         device_us(earliest, self.configuration.start_offset_ns)
     }
 
+    /// Device time in microseconds of a time of the file in nanoseconds.
+    #[must_use]
+    pub fn time_us(&self, time_ns: i64) -> u64 {
+        device_us(time_ns, self.configuration.start_offset_ns)
+    }
+
     /// From file time 0 to the last time in the file's last cluster, in microseconds, as the
     /// official reader counts it (recording-format.md 7.5).
     #[must_use]
@@ -347,6 +362,32 @@ impl<'a> Recording<'a> {
 pub(super) fn device_us(time_ns: i64, offset_ns: u64) -> u64 {
     let us = i128::from(time_ns) / 1000 + i128::from(offset_ns / 1000);
     u64::try_from(us.max(0)).unwrap_or(u64::MAX)
+}
+
+/// The blocks of clusters, with every error met on the way.
+fn blocks_of<'a>(
+    clusters: impl Iterator<Item = Result<Cluster<'a>>>,
+) -> impl Iterator<Item = Result<ReadBlock<'a>>> {
+    clusters.flat_map(|cluster| {
+        let (blocks, error) = match cluster {
+            Ok(cluster) => (Some(cluster.blocks()), None),
+            Err(error) => (None, Some(Err(error))),
+        };
+        blocks.into_iter().flatten().chain(error)
+    })
+}
+
+/// The samples of blocks, with every error met on the way.
+fn samples_of<'a>(
+    blocks: impl Iterator<Item = Result<ReadBlock<'a>>>,
+) -> impl Iterator<Item = Result<ImuSample>> {
+    blocks.flat_map(|block| {
+        let (block, error) = match block {
+            Ok(block) => (Some(block), None),
+            Err(error) => (None, Some(Err(error))),
+        };
+        block.into_iter().flat_map(samples).chain(error)
+    })
 }
 
 /// The samples of a block. Old recordings put several into one frame, back to back.

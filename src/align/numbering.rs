@@ -14,38 +14,57 @@ const IMU_GAP_US: u64 = 3000;
 /// better than that they run alike.
 const MEASURED_US: u64 = 1_000_000;
 
-/// What one repaired file holds.
-pub(super) struct DeviceFile {
+/// What one file of a take holds.
+pub struct DeviceFile {
+    /// Its name.
     pub name: String,
+    /// Its length.
     pub bytes: u64,
+    /// Serial number of the device; of a file that does not say it, its name.
     pub serial: String,
+    /// Versions by component.
     pub firmware: Vec<(&'static str, String)>,
+    /// What wrote the file.
     pub recorder: String,
+    /// When the recording began, in nanoseconds since 2001-01-01, as Matroska counts.
     pub date_utc_ns: Option<i64>,
+    /// What was configured.
     pub configuration: Configuration,
+    /// How its images are stored, where profiles differ.
     pub profile: Option<Profile>,
     /// Image tracks with the device times of their frames.
     pub images: Vec<(TrackName, Vec<u64>)>,
+    /// Samples of the IMU.
     pub imu_samples: u64,
     /// Device times between which no sample is missing.
     pub imu_runs: Vec<(u64, u64)>,
 }
 
 impl DeviceFile {
+    /// Reads the times of all frames; of images it touches the heads alone.
+    ///
+    /// # Errors
+    /// `File` when it is no recording of an Azure Kinect.
     pub fn read(path: &Path) -> Result<Self> {
         let map = Map::open(path)?;
         let recording = Recording::open(&map).map_err(|cause| Error::file(path, &cause))?;
+        Ok(Self::of(path, &recording, map.len() as u64))
+    }
+
+    /// The same, of a recording that is open.
+    pub fn of(path: &Path, recording: &Recording<'_>, bytes: u64) -> Self {
         let tag = |name| recording.tag(name).map(str::to_owned);
         let firmware = [
             ("color", tag("K4A_COLOR_FIRMWARE_VERSION")),
             ("depth", tag("K4A_DEPTH_FIRMWARE_VERSION")),
         ];
         let info = &recording.demuxer().header().info;
+        let named = path.file_stem().unwrap_or_default().to_string_lossy();
         let tracks = recording.tracks().filter(|track| *track != TrackName::Imu);
         let mut file = Self {
             name: path.file_name().unwrap_or_default().to_string_lossy().into_owned(),
-            bytes: map.len() as u64,
-            serial: recording.serial().unwrap_or("unknown").to_owned(),
+            bytes,
+            serial: recording.serial().unwrap_or(&named).to_owned(),
             firmware: firmware.into_iter().filter_map(|(n, v)| Some((n, v?))).collect(),
             recorder: info.writing_app.trim_start_matches("genlock-").to_owned(),
             date_utc_ns: info.date_utc_ns,
@@ -55,19 +74,17 @@ impl DeviceFile {
             imu_samples: 0,
             imu_runs: Vec::new(),
         };
-        file.read_times(&recording);
-        Ok(file)
+        file.read_times(recording);
+        file
     }
 
     fn read_times(&mut self, recording: &Recording<'_>) {
         let number = |name| recording.track(name).map(|track| track.number);
         let numbers: Vec<_> = self.images.iter().map(|(name, _)| number(*name)).collect();
         let imu = number(TrackName::Imu);
-        let offset_us = self.configuration.start_offset_ns / 1000;
         for block in recording.blocks().flatten() {
             if let Some(place) = numbers.iter().position(|number| *number == Some(block.track)) {
-                let time_us = offset_us.saturating_add_signed(block.time_ns / 1000);
-                self.images[place].1.push(time_us);
+                self.images[place].1.push(recording.time_us(block.time_ns));
             } else if imu == Some(block.track) {
                 for frame in block.frames.clone() {
                     frame.as_chunks::<{ ImuSample::BYTES }>().0.iter().for_each(|bytes| {

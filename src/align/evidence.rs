@@ -8,9 +8,6 @@ use genlock_formats::take::{Delay, Device, FORMAT, Loss, Outage, Outcome, Take};
 use genlock_formats::triggers::{Cell, Triggers};
 use std::ops::Range;
 
-/// Why a frame is missing, and when one arrived, that only the recorder could have told.
-const UNKNOWN: &str = "unknown: the recorder did not come to say";
-
 /// Triggers of a take at most: a day at 30 fps. Times that make more of them are no times.
 const TRIGGERS_MAX: u64 = 30 * 86_400;
 
@@ -18,21 +15,25 @@ const TRIGGERS_MAX: u64 = 30 * 86_400;
 const PAUSE_S: u64 = 1;
 
 /// The pauses between the first and the last frame of a device, by the times of its leading track.
-fn outages(first: u64, stamps_us: &[u64], rate: u32) -> Vec<Outage> {
+fn outages(first: u64, stamps_us: &[u64], rate: u32, why: &str) -> Vec<Outage> {
     let there = (first..).zip(stamps_us).filter(|(_, stamp_us)| **stamp_us > 0);
     let there: Vec<_> = there.map(|(trigger, _)| trigger).collect();
     let pauses = there.windows(2).filter(|two| two[1] - two[0] > PAUSE_S * u64::from(rate));
     let outage = |two: &[u64]| Outage {
         first_trigger: two[0] + 1,
         last_trigger: two[1] - 1,
-        why: UNKNOWN.to_owned(),
+        why: why.to_owned(),
         clock_moved_us: None,
     };
     pauses.map(outage).collect()
 }
 
-/// What the files tell of their take.
-pub(super) fn of(files: &[DeviceFile]) -> Result<(Take, Triggers), String> {
+/// What the files tell of their take; `unknown` says why nobody can tell the cause of a loss, or
+/// when a frame arrived.
+///
+/// # Errors
+/// Why they are no take.
+pub fn of(files: &[DeviceFile], unknown: &str) -> Result<(Take, Triggers), String> {
     let mut serials: Vec<_> = files.iter().map(|file| &file.serial).collect();
     serials.sort();
     if let Some(twice) = serials.windows(2).find(|two| two[0] == two[1]) {
@@ -45,7 +46,7 @@ pub(super) fn of(files: &[DeviceFile]) -> Result<(Take, Triggers), String> {
     if end - first > TRIGGERS_MAX {
         return Err("its files have times that are too far apart for one take".to_owned());
     }
-    let evidence = Evidence { files, numbered, triggers: first..end };
+    let evidence = Evidence { files, numbered, triggers: first..end, unknown };
     Ok((evidence.take(), evidence.triggers()))
 }
 
@@ -53,6 +54,7 @@ struct Evidence<'a> {
     files: &'a [DeviceFile],
     numbered: Vec<Numbered>,
     triggers: Range<u64>,
+    unknown: &'a str,
 }
 
 impl Evidence<'_> {
@@ -80,11 +82,11 @@ impl Evidence<'_> {
             format: FORMAT,
             genlock: self.files.first().map(|file| file.recorder.clone()).unwrap_or_default(),
             started: dates.min().and_then(utc).unwrap_or_else(|| "unknown".to_owned()),
-            outcome: Outcome::Failed,
-            reason: Some(
-                "the recorder did not come to finish the take; it was repaired from its files"
-                    .to_owned(),
-            ),
+            outcome: match devices.iter().all(Device::is_whole) {
+                true => Outcome::Whole,
+                false => Outcome::Losses,
+            },
+            reason: None,
             profile: self.files.iter().filter_map(|file| file.profile).max().unwrap_or_default(),
             level: None,
             triggers_asked: None,
@@ -137,7 +139,7 @@ impl Evidence<'_> {
                 track: track.to_string().to_lowercase(),
                 first_trigger: range.start,
                 last_trigger: range.end - 1,
-                cause: UNKNOWN.to_owned(),
+                cause: self.unknown.to_owned(),
             });
         };
         for (track, frames) in &numbered.0 {
@@ -197,7 +199,7 @@ impl Evidence<'_> {
             let (_, frames) =
                 self.numbered[place].0.iter().find(|(t, _)| *t == TrackName::Color)?;
             let stamps_us = self.stamps(frames);
-            let outages = outages(first, &stamps_us, device.rate);
+            let outages = outages(first, &stamps_us, device.rate, self.unknown);
             Some((stamps_us, outages, &self.files[place].firmware))
         });
         let build = |firmware: &[(&str, String)]| {
@@ -210,7 +212,7 @@ impl Evidence<'_> {
             other_firmware: build(firmware) != build(&file.firmware),
             outages,
         });
-        device.outages = outages(first, &stamps_us, device.rate);
+        device.outages = outages(first, &stamps_us, device.rate, self.unknown);
         let mut series = Series {
             rate: file.configuration.rate,
             first,
@@ -240,18 +242,18 @@ impl Evidence<'_> {
             let stem = file_stem(&file.serial);
             for (track, frames) in &numbered.0 {
                 table.columns.push(format!("{stem}.{}", track.to_string().to_lowercase()));
-                push_column(&mut table, &self.stamps(frames));
+                push_column(&mut table, &self.stamps(frames), self.unknown);
             }
             table.columns.push(format!("{stem}.host"));
-            push_column(&mut table, &vec![0; self.count()]);
+            push_column(&mut table, &vec![0; self.count()], self.unknown);
         }
         table
     }
 }
 
-fn push_column(table: &mut Triggers, times_us: &[u64]) {
+fn push_column(table: &mut Triggers, times_us: &[u64], unknown: &str) {
     for (row, &us) in table.rows.iter_mut().zip(times_us) {
-        row.push(if us > 0 { Cell::At(us) } else { Cell::Lost(UNKNOWN.to_owned()) });
+        row.push(if us > 0 { Cell::At(us) } else { Cell::Lost(unknown.to_owned()) });
     }
 }
 
