@@ -1,5 +1,6 @@
 //! The words of the user: one file per command.
 
+mod align;
 mod bus;
 mod check;
 mod convert;
@@ -12,6 +13,7 @@ mod record;
 mod repair;
 mod rig;
 mod signals;
+mod summary;
 mod target;
 mod verify;
 
@@ -59,6 +61,12 @@ enum Command {
     #[command(after_help = "Exit codes: 0 converted, and it holds the same; 3 the same, and \
                             something of the source was lost before; 1 failed; 2 usage.")]
     Convert(convert::ConvertArgs),
+    /// Make one take of files that were recorded device by device
+    #[command(
+        after_help = "Exit codes: 0 aligned, in step and complete; 3 aligned, and frames are \
+                            missing or out of step; 1 failed; 2 usage."
+    )]
+    Align(align::AlignArgs),
 }
 
 /// How a command ended, for the program that called it.
@@ -84,6 +92,7 @@ pub fn main() -> ExitCode {
         Command::Verify(args) => verify::run(&args),
         Command::Repair(args) => repair::run(&args),
         Command::Convert(args) => convert::run(&args),
+        Command::Align(args) => align::run(&args),
     };
     match done {
         Ok(Verdict::Whole) => ExitCode::SUCCESS,
