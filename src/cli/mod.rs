@@ -11,7 +11,9 @@ mod out;
 mod progress;
 mod record;
 mod repair;
+mod replay;
 mod rig;
+mod select;
 mod signals;
 mod summary;
 mod target;
@@ -61,6 +63,10 @@ enum Command {
     #[command(after_help = "Exit codes: 0 converted, and it holds the same; 3 the same, and \
                             something of the source was lost before; 1 failed; 2 usage.")]
     Convert(convert::ConvertArgs),
+    /// Play the captures of a take again, at any pace, also to another program
+    #[command(after_help = "Exit codes: 0 played; 3 played, and frames of the take are missing; \
+                            1 failed; 2 usage.")]
+    Replay(replay::ReplayArgs),
     /// Make one take of files that were recorded device by device
     #[command(
         after_help = "Exit codes: 0 aligned, in step and complete; 3 aligned, and frames are \
@@ -92,6 +98,7 @@ pub fn main() -> ExitCode {
         Command::Verify(args) => verify::run(&args),
         Command::Repair(args) => repair::run(&args),
         Command::Convert(args) => convert::run(&args),
+        Command::Replay(args) => replay::run(&args),
         Command::Align(args) => align::run(&args),
     };
     match done {
