@@ -107,8 +107,8 @@ fn slot<'f>(
 }
 
 impl<'f> Reader<'f> {
-    /// Gives the captures that are wanted to `take`, one after the other, and decodes ahead on other
-    /// cores where images are packed.
+    /// Gives the captures that are wanted to `take`, one after the other, and decodes ahead on
+    /// other cores where images are packed.
     ///
     /// # Errors
     /// The first of `take`.
