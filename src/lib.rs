@@ -1,7 +1,7 @@
 //! genlock records several Azure Kinect DKs as one instrument.
 //!
 //! Rooms, lowest floor first: [`error`], [`clock`], [`pool`], [`lane`], [`stage`] and [`deal`] know
-//! nothing of cameras; [`frame`] and [`config`] are values, [`geometry`] is the arithmetic of space;
+//! nothing of cameras; [`frame`] and [`config`] are values, [`geometry`] the arithmetic of space;
 //! [`usb`] is the door to devices, [`sync`] the arithmetic of time; [`device`] is one Azure Kinect,
 //! [`rig`] many as one; [`record`] makes takes, [`repair`] finishes what a crash left open,
 //! [`convert`] stores takes otherwise.

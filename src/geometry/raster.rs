@@ -15,9 +15,10 @@ pub(super) struct Vertex {
 /// surface 85 degrees from facing a camera of 120 degrees over 512 pixels comes up to it.
 pub(super) const EDGE: f32 = 0.046_934_42;
 
-/// Pixels to which four neighbours are drawn at most, in each direction: real cameras need a few
-/// tens, and a made-up lens could ask for the whole image, a million times.
-const SPAN_MAX: usize = 256;
+/// Pixels over which four neighbours are drawn at most, in each direction. Those of real cameras
+/// come up to that from 25 mm on, nearer than any depth is measured; a made-up lens could ask for
+/// the whole image, a million times.
+const SPAN_MAX: usize = 128;
 
 impl Vertex {
     pub(super) const UNSEEN: Self = Self { x: f32::NAN, y: f32::NAN, z: 0.0 };
@@ -64,7 +65,8 @@ impl Canvas<'_> {
         };
         let across = span(range(|vertex| vertex.x), self.width);
         let down = span(range(|vertex| vertex.y), self.height);
-        if across.len() > SPAN_MAX || down.len() > SPAN_MAX {
+        // A range that ends before it begins is empty, and no part of a row.
+        if across.is_empty() || across.len() > SPAN_MAX || down.len() > SPAN_MAX {
             return;
         }
         for row in down {
@@ -166,6 +168,16 @@ mod tests {
         assert_eq!(drawn(&[corners]), [0; 16]);
         corners[1].z = 104.0;
         assert_ne!(drawn(&[corners]), [0; 16]);
+    }
+
+    #[test]
+    fn what_is_beside_the_image_is_not_drawn() {
+        for (across, down) in [(9.0, 0.0), (0.0, 9.0), (-9.0, 0.0), (0.0, -9.0)] {
+            let beside = square(5.0).map(|corner| at(corner.x + across, corner.y + down, 5.0));
+            assert_eq!(drawn(&[beside]), [0; 16], "{across}, {down}");
+        }
+        let half_in = square(5.0).map(|corner| at(corner.x + 3.0, corner.y - 1.0, 5.0));
+        assert_eq!(drawn(&[half_in])[..4], [0, 0, 0, 5]);
     }
 
     #[test]
