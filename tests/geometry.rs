@@ -58,7 +58,7 @@ impl<'a> Scene<'a> {
     fn transformed_in(&self, folder: &Path) -> Option<Value> {
         let file = folder.join("calibration.json");
         fs::write(&file, &self.camera.calibration).expect("a file for the judge");
-        judges::official_transformation(&file, self.modes(), folder)
+        judges::official_transformation(&file, self.modes(), folder, 1)
     }
 
     /// Their numbers in Microsoft's enumerations, in which 0 is off.

@@ -32,6 +32,13 @@ pub fn project(camera: &Camera, [x, y, z]: [f32; 3]) -> Option<[f32; 2]> {
     if z > 0.0 { bend(camera, [x / z, y / z]) } else { None }
 }
 
+/// As [`project`], with NaN for what is not seen.
+#[inline(always)]
+pub(super) fn project_or_nan(camera: &Camera, [x, y, z]: [f32; 3]) -> [f32; 2] {
+    let (pixel, seen) = bent(camera, [x / z, y / z]);
+    if seen & (z > 0.0) { pixel } else { [f32::NAN; 2] }
+}
+
 /// The ray of a pixel, as (x/z, y/z); fractions of pixels have theirs too. `None` where no ray
 /// comes from: the corners of a wide field of view.
 #[must_use]
@@ -59,7 +66,7 @@ pub fn unproject(camera: &Camera, pixel: [f32; 2]) -> Option<[f32; 2]> {
 }
 
 /// Numerator and denominator of the radial distortion at the square of a radius.
-#[inline]
+#[inline(always)]
 fn radial<T: Real>(k: &[f32; 6], r2: T) -> (T, T) {
     let (r4, r6) = (r2 * r2, r2 * r2 * r2);
     let terms = |at: usize| {
@@ -68,14 +75,14 @@ fn radial<T: Real>(k: &[f32; 6], r2: T) -> (T, T) {
     (terms(0), terms(3))
 }
 
-#[inline]
+#[inline(always)]
 fn one_over<T: Real>(value: T) -> T {
     let one = T::from(1.0);
     if value == T::from(0.0) { one } else { one / value }
 }
 
 /// How often the mixed terms of tangential distortion count.
-#[inline]
+#[inline(always)]
 fn mixed(camera: &Camera) -> f32 {
     if camera.model == LensModel::Rational6Kt { 1.0 } else { 2.0 }
 }
@@ -83,14 +90,18 @@ fn mixed(camera: &Camera) -> f32 {
 /// The pixel of a ray.
 #[inline]
 fn bend<T: Real>(camera: &Camera, ray: [T; 2]) -> Option<[T; 2]> {
+    let (pixel, seen) = bent(camera, ray);
+    seen.then_some(pixel)
+}
+
+/// The pixel of a ray, and whether the camera sees it: without a branch, so that the compiler can
+/// do several rays at once.
+#[inline(always)]
+fn bent<T: Real>(camera: &Camera, ray: [T; 2]) -> ([T; 2], bool) {
     let [codx, cody] = [camera.codx, camera.cody].map(T::from);
     let (x, y) = (ray[0] - codx, ray[1] - cody);
     let (xx, yy, xy) = (x * x, y * y, x * y);
     let r2 = xx + yy;
-    let radius = T::from(camera.metric_radius);
-    if r2 > radius * radius {
-        return None;
-    }
     let (a, b) = radial(&camera.k, r2);
     let ([p1, p2], [two, m]) = (camera.p.map(T::from), [2.0, mixed(camera)].map(T::from));
     let d = a * one_over(b);
@@ -99,8 +110,9 @@ fn bend<T: Real>(camera: &Camera, ray: [T; 2]) -> Option<[T; 2]> {
     let [cx, cy, fx, fy] = [camera.cx, camera.cy, camera.fx, camera.fy].map(T::from);
     let pixel = [bent_x * fx + cx, bent_y * fy + cy];
     // Nothing times what is not finite is not nothing.
-    let zero = T::from(0.0);
-    pixel.iter().all(|at| *at * zero == zero).then_some(pixel)
+    let (radius, zero) = (T::from(camera.metric_radius), T::from(0.0));
+    let finite = pixel[0] * zero + pixel[1] * zero == zero;
+    (pixel, finite & (r2 <= radius * radius))
 }
 
 /// How the pixel moves with the ray: du/dx, du/dy, dv/dx, dv/dy.

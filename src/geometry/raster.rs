@@ -21,8 +21,6 @@ pub(super) const EDGE: f32 = 0.046_934_42;
 const SPAN_MAX: usize = 128;
 
 impl Vertex {
-    pub(super) const UNSEEN: Self = Self { x: f32::NAN, y: f32::NAN, z: 0.0 };
-
     fn is_unseen(&self) -> bool {
         self.x.is_nan()
     }
@@ -59,14 +57,11 @@ impl Canvas<'_> {
         if far - near > EDGE * near {
             return;
         }
-        // Whole pixels from the first on and before the last; a cast holds them at 0.
-        let span = |(least, most): (f32, f32), end: usize| {
-            least.ceil() as usize..(most.ceil() as usize).min(end)
-        };
+        // Whole pixels from the first on and before the last.
+        let span = |(least, most): (f32, f32), end| whole_from(least, end)..whole_from(most, end);
         let across = span(range(|vertex| vertex.x), self.width);
         let down = span(range(|vertex| vertex.y), self.height);
-        // A range that ends before it begins is empty, and no part of a row.
-        if across.is_empty() || across.len() > SPAN_MAX || down.len() > SPAN_MAX {
+        if across.len() > SPAN_MAX || down.len() > SPAN_MAX {
             return;
         }
         for row in down {
@@ -80,6 +75,14 @@ impl Canvas<'_> {
             }
         }
     }
+}
+
+/// The first whole number that is no less, from 0 to `end`. Not `ceil`, which is a call.
+#[inline]
+fn whole_from(at: f32, end: usize) -> usize {
+    let at = at.clamp(0.0, end as f32);
+    let whole = at as u32;
+    whole as usize + usize::from((whole as f32) < at)
 }
 
 /// Four corners of which all are seen. Where one is not, the other three are laid as a rectangle
@@ -154,10 +157,10 @@ mod tests {
     #[test]
     fn three_corners_are_a_triangle_and_two_are_nothing() {
         let mut corners = square(5.0);
-        corners[2] = Vertex::UNSEEN;
+        corners[2] = at(f32::NAN, 0.0, 5.0);
         let covered = drawn(&[corners]).iter().filter(|depth| **depth == 5).count();
         assert!((1..4).contains(&covered), "{covered} pixels");
-        corners[0] = Vertex::UNSEEN;
+        corners[0] = at(f32::NAN, 0.0, 5.0);
         assert_eq!(drawn(&[corners]), [0; 16]);
     }
 

@@ -1,6 +1,6 @@
 """What Microsoft's library makes of calibrated images, on the processor.
 
-    transformation.py ORACLE CALIBRATION DEPTH_MODE COLOR_MODE FOLDER
+    transformation.py ORACLE CALIBRATION DEPTH_MODE COLOR_MODE FOLDER TIMES
 
 ORACLE is k4a_oracle.py, which knows the library; modes are numbers of Microsoft's enumerations.
 FOLDER holds points.f32 (x, y, z in the depth camera's frame, mm), pixels.f32 (x, y, depth of the
@@ -12,7 +12,7 @@ depth camera), color_pixels.f32 (the same of the color camera), depth.u16 and co
     cloud.i16 depth_in_color.u16 color_in_depth.bgra color_cloud.i16
 
 and a line of JSON to standard output: the parameters of both cameras, where one is from the other,
-and with REPEAT set how many milliseconds each call took, the least of so many.
+and how many milliseconds each call took, the least of TIMES.
 """
 
 import ctypes as C
@@ -120,7 +120,7 @@ def pose(extrinsics):
 
 
 def main():
-    oracle_path, calibration_path, depth_mode, color_mode, folder = sys.argv[1:]
+    oracle_path, calibration_path, depth_mode, color_mode, folder, times = sys.argv[1:]
     spec = importlib.util.spec_from_file_location("oracle", oracle_path)
     oracle = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(oracle)
@@ -168,7 +168,7 @@ def main():
     }
     took_ms = {}
     for name, call in calls.items():
-        for _ in range(int(os.environ.get("REPEAT", "1"))):
+        for _ in range(int(times)):
             begun = time.perf_counter()
             assert not call(), name
             took = 1e3 * (time.perf_counter() - begun)
