@@ -6,14 +6,17 @@
 
 mod keys;
 mod layers;
+pub mod lines;
 mod played;
 mod resolve;
 mod rig_file;
 mod setting;
+pub mod values;
 
-pub use keys::{all as keys, check, seconds};
+pub use keys::{all as keys, check};
 pub use resolve::{Asked, Rig};
 pub use setting::{Flag, value_of};
+pub use values::seconds;
 
 use crate::error::{Error, Result};
 use genlock_emulator::Faults;
