@@ -3,8 +3,10 @@
 //! Rooms, lowest floor first: [`error`], [`clock`], [`pool`], [`lane`], [`stage`] and [`deal`] know
 //! nothing of cameras; [`frame`] and [`config`] are values; [`usb`] is the door to devices,
 //! [`sync`] the arithmetic of time; [`device`] is one Azure Kinect, [`rig`] many as one; [`record`]
-//! makes takes, [`repair`] finishes what a crash left open, [`convert`] stores takes otherwise.
+//! makes takes, [`batch`] one after the other, [`repair`] finishes what a crash left open,
+//! [`convert`] stores takes otherwise.
 
+pub mod batch;
 pub mod cli;
 pub mod clock;
 pub mod config;

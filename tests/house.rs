@@ -11,7 +11,7 @@ const FLOORS: [&[&str]; 7] = [
     &["usb", "sync"],
     &["device"],
     &["rig"],
-    &["record", "repair", "convert"],
+    &["record", "repair", "convert", "batch"],
     &["cli", "main"],
 ];
 

@@ -1,9 +1,11 @@
 //! The words of the user: one file per command.
 
+mod batch;
 mod bus;
 mod check;
 mod convert;
 mod devices;
+mod generate;
 mod info;
 mod list;
 mod out;
@@ -37,16 +39,23 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Show the devices: serial, firmware, sync jacks, USB path
+    List(list::ListArgs),
+    /// Write a rig file
+    Rig(rig::RigArgs),
     /// Check the rig before a take: every finding with its fix
     Check(check::CheckArgs),
     /// Record one take
     #[command(after_help = "SIGINT, SIGTERM and SIGHUP stop the take at its next trigger and \
                             finish its files; a second one ends genlock at once.")]
     Record(RecordArgs),
-    /// Show the devices: serial, firmware, sync jacks, USB path
-    List(list::ListArgs),
-    /// Write a rig file
-    Rig(rig::RigArgs),
+    /// Record a session: the takes of a plan, one after the other
+    #[command(after_help = "Run again, it goes on with what is left; nothing is overwritten. \
+                            SIGINT, SIGTERM and SIGHUP finish the take's files and end the \
+                            session; a second one ends genlock at once.\n\n\
+                            Exit codes: 0 all takes are whole; 3 some have losses; 1 some failed \
+                            or are missing, or a dry run does not fit on the disk; 2 usage.")]
+    Batch(batch::BatchArgs),
     /// Show what is in takes and recordings
     Info(info::InfoArgs),
     /// Read takes and recordings through: are they whole?
@@ -59,6 +68,11 @@ enum Command {
     #[command(after_help = "Exit codes: 0 converted, and it holds the same; 3 the same, and \
                             something of the source was lost before; 1 failed; 2 usage.")]
     Convert(convert::ConvertArgs),
+    /// Print what a shell needs to complete commands
+    #[command(after_help = "In bash: source <(genlock completions bash)")]
+    Completions(generate::CompletionsArgs),
+    /// Write the manual pages
+    Man(generate::ManArgs),
 }
 
 /// How a command ended, for the program that called it.
@@ -76,14 +90,17 @@ enum Verdict {
 #[must_use]
 pub fn main() -> ExitCode {
     let done = match Cli::parse().command {
-        Command::Check(args) => check::run(&args),
-        Command::Record(args) => record::run(args),
         Command::List(args) => list::run(&args),
         Command::Rig(args) => rig::run(&args),
+        Command::Check(args) => check::run(&args),
+        Command::Record(args) => record::run(args),
+        Command::Batch(args) => batch::run(&args),
         Command::Info(args) => info::run(&args),
         Command::Verify(args) => verify::run(&args),
         Command::Repair(args) => repair::run(&args),
         Command::Convert(args) => convert::run(&args),
+        Command::Completions(args) => generate::completions(&args),
+        Command::Man(args) => generate::man(&args),
     };
     match done {
         Ok(Verdict::Whole) => ExitCode::SUCCESS,
