@@ -28,7 +28,7 @@ use std::process::ExitCode;
 
 /// Headless synchronized recorder for rigs of Azure Kinect DK cameras.
 #[derive(Debug, Parser)]
-#[command(version, propagate_version = true)]
+#[command(version, propagate_version = true, max_term_width = 100)]
 #[command(
     after_help = "Exit codes: 0 whole, 1 failed, 2 usage, 3 finished with losses, or out of step."
 )]
