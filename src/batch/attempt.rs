@@ -22,19 +22,14 @@ pub struct Hook<'a> {
 }
 
 impl Hook<'_> {
-    /// Runs it in the folder of the plan.
+    /// Runs it to its end, or to its limit.
     ///
     /// # Errors
     /// In words, why it did not do what it should.
     pub fn run(&self, plan: &Plan, stop: &Stop) -> Result<(), String> {
         let name = self.name;
-        let mut shell = Command::new("sh");
-        shell.args(["-c", self.command]).envs(self.told.iter().map(|(key, value)| (key, value)));
-        shell.env("GENLOCK_SESSION", absolute(&plan.folder));
-        match plan.path.parent() {
-            Some(folder) if !folder.as_os_str().is_empty() => shell.current_dir(folder),
-            _ => &mut shell,
-        };
+        let mut shell = shell(plan, self.command);
+        shell.envs(self.told.iter().map(|(key, value)| (key, value)));
         match process::hook(&mut shell, self.limit, stop) {
             Err(cause) => Err(format!("the hook {name} cannot be started: {cause}")),
             Ok(ended) if ended.overdue => {
@@ -47,6 +42,16 @@ impl Hook<'_> {
             Ok(_) => Ok(()),
         }
     }
+}
+
+/// A command of the plan, which is run in the folder of the plan, whoever runs it from where.
+pub fn shell(plan: &Plan, command: &str) -> Command {
+    let mut shell = Command::new("sh");
+    shell.args(["-c", command]).env("GENLOCK_SESSION", absolute(&plan.folder));
+    if let Some(folder) = plan.path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
+        shell.current_dir(folder);
+    }
+    shell
 }
 
 /// What the hooks of a take are told.

@@ -165,11 +165,10 @@ fn pass_on(told: ChildStderr) -> Option<String> {
 pub struct Player(Option<Child>);
 
 impl Player {
-    /// Plays. What cannot be played is not heard, and that is all.
-    pub fn play(&mut self, command: &str) {
+    /// Plays what a shell makes of it. What cannot be played is not heard, and that is all.
+    pub fn play(&mut self, shell: &mut Command) {
         self.end();
-        let mut shell = Command::new("sh");
-        shell.args(["-c", command]).stdin(Stdio::null()).stdout(Stdio::null()).process_group(0);
+        shell.stdin(Stdio::null()).stdout(Stdio::null()).process_group(0);
         self.0 = shell.spawn().ok();
     }
 

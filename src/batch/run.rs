@@ -1,6 +1,6 @@
 //! The session itself: one take after the other, and what becomes of them written down.
 
-use crate::batch::attempt::{Hook, Recorder, settle, told};
+use crate::batch::attempt::{Hook, Recorder, settle, shell, told};
 use crate::batch::forecast::{Forecast, forecasts};
 use crate::batch::join::{join, refuse_strangers, utc};
 use crate::batch::plan::Plan;
@@ -71,7 +71,8 @@ pub fn run(batch: &Batch<'_>, tell: &mut dyn FnMut(Event<'_>)) -> Result<Session
     }
     let session = join(plan, before, &jiff::ZonedDateTime::now())?;
     refuse_strangers(&plan.folder, &session)?;
-    let mut running = Running { batch, store, session, forecasts, tell, begun: false };
+    let player = Player::default();
+    let mut running = Running { batch, store, session, forecasts, tell, begun: false, player };
     running.all()?;
     Ok(running.session)
 }
@@ -101,6 +102,8 @@ struct Running<'a> {
     tell: &'a mut dyn FnMut(Event<'_>),
     /// Whether a take was tried already: before the first there is no pause.
     begun: bool,
+    /// What is heard in countdowns. The last of it may sound into the take.
+    player: Player,
 }
 
 impl Running<'_> {
@@ -234,14 +237,13 @@ impl Running<'_> {
         self.hook("before", place, tried).map_err(|why| format!("{why}: nothing was recorded"))?;
         let stop = self.batch.stop;
         let Settings { countdown, sound, .. } = &self.batch.plan.takes[place].settings;
-        let mut player = Player::default();
         for left in (1..=countdown.as_secs_f64().ceil() as u64).rev() {
             if stop.is_asked() {
                 break;
             }
             (self.tell)(Event::Count(left, *sound == Sound::Bell));
             if let Sound::Command(command) = sound {
-                player.play(command);
+                self.player.play(&mut shell(self.batch.plan, command));
             }
             stop.wait(Duration::from_secs(1));
         }
