@@ -88,7 +88,7 @@ pub fn official_transformation(
     folder: &Path,
     times: u32,
 ) -> Option<Value> {
-    let (python, script) = python_and_script()?;
+    let (python, script) = oracle_script()?;
     let mut command = Command::new("timeout");
     let judge = root().join("tests/support/transformation.py");
     command.args([Path::new("300"), &python, &judge, &script, calibration]);
