@@ -136,7 +136,8 @@ fn table(session: &Session) -> Vec<String> {
     let bytes = session.takes.iter().filter_map(Take::best).map(|tried| tried.bytes);
     let bytes = bytes.fold(0_u64, u64::saturating_add);
     let planned = session.planned().count();
-    lines.push(format!("{planned} takes: {}; {}", counts.join(", "), size(bytes)));
+    let takes = takes(planned);
+    lines.push(format!("{takes}: {}; {}", counts.join(", "), size(bytes)));
     lines
 }
 
@@ -151,6 +152,10 @@ fn columns<const N: usize>(rows: Vec<[String; N]>) -> Vec<String> {
         cells.collect::<Vec<_>>().join("  ").trim_end().to_owned()
     };
     rows.iter().map(line).collect()
+}
+
+fn takes(count: usize) -> String {
+    if count == 1 { "1 take".to_owned() } else { format!("{count} takes") }
 }
 
 fn size(bytes: u64) -> String {
@@ -259,7 +264,7 @@ impl Left {
         }
         let left = self.takes.iter().filter(|row| !row.standing.is_done()).count();
         let time = span(Duration::from_secs_f64(self.seconds));
-        print(&plain(&format!("{left} takes to {}: {time} at least", self.folder)))?;
+        print(&plain(&format!("{} to {}: {time} at least", takes(left), self.folder)))?;
         print(&self.room())?;
         Ok(verdict)
     }
