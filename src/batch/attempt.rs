@@ -132,7 +132,6 @@ pub fn settle(folder: &Path, tried: &mut Try, ended: Option<Ended>, stopped: boo
     if !is_taken(folder) {
         tried.folder = None;
     }
-    let cut_off = ended.is_none() || stopped;
     match read_take(folder) {
         Ok(take) => {
             tried.standing = take.outcome.into();
@@ -147,17 +146,21 @@ pub fn settle(folder: &Path, tried: &mut Try, ended: Option<Ended>, stopped: boo
             tried.losses = devices.clone().fold(0, |sum, d| d.lost().saturating_add(sum));
             tried.bytes = devices.fold(0, |sum, d| d.bytes.saturating_add(sum));
         }
-        Err(_) if cut_off => {
-            tried.standing = Standing::Interrupted;
-            tried.reason = Some(match tried.folder {
-                Some(_) => "it was cut off: genlock repair finishes what is there".to_owned(),
-                None => "it was cut off before anything was recorded".to_owned(),
-            });
-        }
         Err(_) => {
-            tried.standing = Standing::Failed;
-            tried.reason =
-                ended.map(|ended| format!("genlock record ended with {}", ended.words()));
+            let what = match (ended, stopped) {
+                (Some(ended), false) => {
+                    tried.standing = Standing::Failed;
+                    format!("genlock record ended with {}", ended.words())
+                }
+                _ => {
+                    tried.standing = Standing::Interrupted;
+                    "it was cut off".to_owned()
+                }
+            };
+            tried.reason = Some(match tried.folder {
+                Some(_) => format!("{what}: genlock repair finishes what is there"),
+                None => format!("{what}: nothing was recorded"),
+            });
         }
     }
     tried.ended = Some(utc(jiff::Timestamp::now()));

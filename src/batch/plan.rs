@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use toml::Value;
 use toml::de::{DeTable, DeValue};
 
@@ -37,8 +38,8 @@ pub struct Planned {
     pub of: Of,
     /// Where its `[[take]]` stands.
     pub at: String,
-    /// How it is made.
-    pub settings: Settings,
+    /// How it is made; the takes of a `[[take]]` share it.
+    pub settings: Arc<Settings>,
 }
 
 /// Keys that are of the session alone.
@@ -315,12 +316,12 @@ impl Reader<'_> {
             return Err(self.refuse(&span, &why));
         }
         let (subject, condition) = (settings.subject.clone(), settings.condition.clone());
+        let (settings, at) = (Arc::new(settings), self.lines.at(&span));
         let number = numbers.entry((subject.clone(), condition.clone())).or_default();
         for _ in 0..count {
             *number += 1;
             let of = Of { subject: subject.clone(), condition: condition.clone(), number: *number };
-            let at = self.lines.at(&span);
-            plan.takes.push(Planned { of, at, settings: settings.clone() });
+            plan.takes.push(Planned { of, at: at.clone(), settings: Arc::clone(&settings) });
         }
         Ok(())
     }

@@ -236,7 +236,7 @@ impl Running<'_> {
     fn ready(&mut self, place: usize, tried: &Try) -> std::result::Result<(), String> {
         self.hook("before", place, tried).map_err(|why| format!("{why}: nothing was recorded"))?;
         let stop = self.batch.stop;
-        let Settings { countdown, sound, .. } = &self.batch.plan.takes[place].settings;
+        let Settings { countdown, sound, .. } = &*self.batch.plan.takes[place].settings;
         for left in (1..=countdown.as_secs_f64().ceil() as u64).rev() {
             if stop.is_asked() {
                 break;

@@ -118,7 +118,7 @@ fn table(session: &Session) -> Vec<String> {
     };
     let head = ["take", "outcome", "sync", "tries", "triggers", "losses", "MB"];
     let rows = session.takes.iter().map(row);
-    let mut lines = columns(std::iter::once(head.map(ToOwned::to_owned)).chain(rows).collect());
+    let mut lines = columns(2, std::iter::once(head.map(ToOwned::to_owned)).chain(rows).collect());
     let count = |standing| session.planned().filter(|take| take.standing == standing).count();
     let all = [
         Standing::Whole,
@@ -136,21 +136,26 @@ fn table(session: &Session) -> Vec<String> {
     let bytes = session.takes.iter().filter_map(Take::best).map(|tried| tried.bytes);
     let bytes = bytes.fold(0_u64, u64::saturating_add);
     let planned = session.planned().count();
-    lines.push(format!("{planned} takes: {}; {}", counts.join(", "), size(bytes)));
+    let takes = takes(planned);
+    lines.push(format!("{takes}: {}; {}", counts.join(", "), size(bytes)));
     lines
 }
 
-/// Rows in columns: two of text, the others of numbers at the right.
-fn columns<const N: usize>(rows: Vec<[String; N]>) -> Vec<String> {
+/// Rows in columns: so many of text, the others of numbers at the right.
+fn columns<const N: usize>(texts: usize, rows: Vec<[String; N]>) -> Vec<String> {
     let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max();
     let widths: [usize; N] = std::array::from_fn(|column| width(column).unwrap_or(0));
     let line = |row: &[String; N]| {
         let cells = row.iter().zip(widths).enumerate().map(|(column, (cell, width))| {
-            if column < 2 { format!("{cell:<width$}") } else { format!("{cell:>width$}") }
+            if column < texts { format!("{cell:<width$}") } else { format!("{cell:>width$}") }
         });
         cells.collect::<Vec<_>>().join("  ").trim_end().to_owned()
     };
     rows.iter().map(line).collect()
+}
+
+fn takes(count: usize) -> String {
+    if count == 1 { "1 take".to_owned() } else { format!("{count} takes") }
 }
 
 fn size(bytes: u64) -> String {
@@ -245,21 +250,21 @@ impl Left {
             print_json(self)?;
             return Ok(verdict);
         }
-        let head = ["take", "rig", "devices", "length", "MB", "now"].map(ToOwned::to_owned);
+        let head = ["take", "rig", "devices", "now", "length", "MB"].map(ToOwned::to_owned);
         let row = |row: &Row| {
             let length = span(Duration::from_secs_f64(row.seconds));
             let megabytes = format!("{:.1}", row.bytes as f64 / 1e6);
             let now = row.standing.to_string();
             let devices = row.devices.join(", ");
-            [row.name.clone(), row.rig.clone(), devices, length, megabytes, now]
+            [row.name.clone(), row.rig.clone(), devices, now, length, megabytes]
         };
         let rows = self.takes.iter().map(row);
-        for line in columns(std::iter::once(head).chain(rows).collect()) {
+        for line in columns(4, std::iter::once(head).chain(rows).collect()) {
             print(&plain(&line))?;
         }
         let left = self.takes.iter().filter(|row| !row.standing.is_done()).count();
         let time = span(Duration::from_secs_f64(self.seconds));
-        print(&plain(&format!("{left} takes to {}: {time} at least", self.folder)))?;
+        print(&plain(&format!("{} to {}: {time} at least", takes(left), self.folder)))?;
         print(&self.room())?;
         Ok(verdict)
     }

@@ -38,7 +38,7 @@ impl Target {
 }
 
 /// Every target.
-pub const ALL: [Target; 12] = [
+pub const ALL: [Target; 14] = [
     files::EBML,
     files::DEMUX,
     files::VERIFY,
@@ -47,6 +47,8 @@ pub const ALL: [Target; 12] = [
     texts::TAKE,
     texts::TRIGGERS,
     texts::RIG,
+    texts::PLAN,
+    texts::SESSION,
     texts::CALIBRATION,
     device::UVC,
     device::COMMAND,

@@ -1,15 +1,18 @@
-//! Texts: `take.toml`, `triggers.csv`, rig files, calibrations.
+//! Texts: `take.toml`, `session.toml`, `triggers.csv`, rig files, plans of sessions, calibrations.
 
 use super::Target;
 use crate::mutate::Form;
 use crate::{Outcome, seeds};
+use genlock::batch::{Plan, forecasts};
 use genlock::cli::problems;
 use genlock::config::{Asked, Devices};
 use genlock::device::Calibration;
 use genlock::geometry::{project, unproject};
 use genlock_formats::k4a::{Calibration as Cameras, DepthMode};
+use genlock_formats::session::Session;
 use genlock_formats::take::Take;
 use genlock_formats::triggers::{Cell, Triggers};
+use std::path::Path;
 use std::sync::OnceLock;
 
 /// The recording that texts are held against.
@@ -101,6 +104,69 @@ fn rig(input: &[u8], outcome: &mut Outcome) {
         }
         Err(cause) => outcome.words(&cause.to_string()),
     }
+}
+
+pub(super) const PLAN: Target = Target {
+    name: "plan",
+    about: "plans of sessions, read, and their takes looked at one by one",
+    form: Form::Text,
+    len_max: 4 << 10,
+    // A few bytes of a plan can stand for ten thousand takes, each with a name.
+    memory: (32 << 20, 1024),
+    seeds: || PLANS.map(|text| text.as_bytes().to_vec()).into(),
+    run: plan,
+};
+
+const PLANS: [&str; 2] = [
+    "folder = \"takes\"\nname = \"{date}_{subject}_{condition}_{number:04}\"\nemulated = 2\n\
+     set = [\"rate=15\", \"000000000001.gain=10\"]\nlength = \"2m\"\ncountdown = 3\nsound = true\n\
+     pause = \"10s\"\nretakes = 2\novertime = 60\non_fail = \"stop\"\nbefore = \"true\"\n\
+     after = \"true\"\nhook_limit = 5\nbefore_session = \"true\"\nprofile = \"compact\"\n\
+     \n[[take]]\nsubject = \"p01\"\ncondition = \"walk\"\ncount = 5\n\
+     \n[[take]]\nsubject = \"p02\"\ncondition = \"sit\"\nframes = 100\n",
+    "frames = 3\n[[take]]\ncount = 3\nrig = \"rig.toml\"\n",
+];
+
+fn plan(input: &[u8], outcome: &mut Outcome) {
+    let plan = match Plan::parse(Path::new("plan.toml"), &String::from_utf8_lossy(input)) {
+        Ok(plan) => plan,
+        Err(cause) => return outcome.words(&cause.to_string()),
+    };
+    let names = plan.names("2026-11-26").expect("they were names when the plan was read");
+    assert!(names.iter().all(|name| !name.contains('/') && !name.starts_with('.')), "{names:?}");
+    outcome.size(names.len() as u64);
+    match forecasts(&plan) {
+        Ok(forecasts) => outcome.size(forecasts.iter().map(|take| take.bytes / 1000).sum()),
+        Err(cause) => outcome.words(&cause.to_string()),
+    }
+}
+
+pub(super) const SESSION: Target = Target {
+    name: "session",
+    about: "session.toml",
+    form: Form::Text,
+    len_max: 8 << 10,
+    memory: (1 << 20, 512),
+    seeds: || vec![SESSIONS.into()],
+    run: session,
+};
+
+const SESSIONS: &str = "format = 1\ngenlock = \"0.1.0\"\ndate = \"2026-11-26\"\n\
+    started = \"2026-11-26T08:00:00Z\"\n\n[[take]]\nname = \"a_01\"\nsubject = \"a\"\nnumber = 1\n\
+    options = [\"--frames\", \"3\"]\nstanding = \"losses\"\nfolder = \"a_01\"\n\n[[take.try]]\n\
+    folder = \"a_01\"\nstanding = \"losses\"\nexit_code = 3\nstarted = \"2026-11-26T08:00:00Z\"\n\
+    verdict = \"pass\"\ntriggers = 3\nlosses = 1\nbytes = 100\n";
+
+fn session(input: &[u8], outcome: &mut Outcome) {
+    let mut session = match Session::from_toml(&String::from_utf8_lossy(input)) {
+        Ok(session) => session,
+        Err(cause) => return outcome.words(&cause),
+    };
+    let again = Session::from_toml(&session.to_toml());
+    assert_eq!(again.as_ref(), Ok(&session), "it does not read as it was written");
+    outcome.size(session.takes.len() as u64);
+    session.takes.iter_mut().for_each(|take| take.conclude());
+    outcome.detail(format!("{session:?}"));
 }
 
 pub(super) const CALIBRATION: Target = Target {
