@@ -1,5 +1,5 @@
-//! What reading a take costs: `cargo bench --bench replay -- FILE.mkv`, a recording of profile `k4a`
-//! of some hundred captures or more.
+//! What reading a take costs: `cargo bench --bench replay -- FILE.mkv`, a recording of profile
+//! `k4a` of some hundred captures or more.
 //!
 //! It is read in order and at random places by the reader, and by Microsoft's playback library
 //! where that is installed; then the same in profile `compact`. Every image is asked for as a
@@ -36,7 +36,7 @@ fn ours(reader: &Reader<'_>, triggers: &[u64]) -> (f64, f64) {
     let (all, mut pixels) = (Selection::default().of(reader).expect("triggers"), Vec::new());
     let begun = Instant::now();
     let played = reader.play(&all, |capture| {
-        look(&capture, &mut pixels);
+        look(capture, &mut pixels);
         Ok(())
     });
     played.expect("a sound recording");
@@ -88,7 +88,7 @@ fn play(take: &Path) {
     let (mut captures, mut most_mb, mut pixels) = (0, 0.0_f64, Vec::new());
     let begun = Instant::now();
     let played = reader.play(&all, |capture| {
-        look(&capture, &mut pixels);
+        look(capture, &mut pixels);
         captures += 1;
         if captures % 100 == 0 {
             most_mb = most_mb.max(own_memory_mb());
@@ -97,11 +97,9 @@ fn play(take: &Path) {
     });
     played.expect("a sound take");
     let (took, bytes) = (begun.elapsed().as_secs_f64(), files.bytes() as f64);
-    println!(
-        "{:.2} GB, {captures} captures in {took:.1} s, {:.0} MB/s; at most {most_mb:.0} MB of memory",
-        bytes / 1e9,
-        bytes / took / 1e6
-    );
+    let (gb, mb_per_s) = (bytes / 1e9, bytes / took / 1e6);
+    println!("{gb:.2} GB, {captures} captures in {took:.1} s, {mb_per_s:.0} MB/s");
+    println!("at most {most_mb:.0} MB of memory beside the page cache");
 }
 
 fn main() {
@@ -115,12 +113,14 @@ fn main() {
         return play(path);
     }
     let folder = tempfile::tempdir_in(path.parent().unwrap_or(path)).expect("a folder");
-    let packed = folder.path().join("compact.mkv");
-    let stop = AtomicBool::new(false);
-    let how = How { profile: Profile::Compact, level: Level::default() };
-    let mut watch = Watch { stop: &stop, told: &mut |_| {} };
-    convert::file(path, &packed, how, &mut watch).expect("a recording, and room beside it");
-    let files = [path, &packed].map(|file| Files::open(file).expect("a recording"));
+    let packed = [("fast", Level::Fast), ("default", Level::Default)].map(|(name, level)| {
+        let (packed, stop) = (folder.path().join(name), AtomicBool::new(false));
+        let how = How { profile: Profile::Compact, level };
+        let mut watch = Watch { stop: &stop, told: &mut |_| {} };
+        convert::file(path, &packed, how, &mut watch).expect("a recording, and room beside it");
+        packed
+    });
+    let files = [path, &packed[0], &packed[1]].map(|file| Files::open(file).expect("a recording"));
     let readers = files.each_ref().map(|files| Reader::open(files).expect("a recording"));
     let triggers = readers[0].triggers();
     let count = triggers.end - triggers.start;
@@ -129,8 +129,9 @@ fn main() {
     let ours_at: Vec<_> = places.iter().map(|place| triggers.start + place).collect();
     let period_us = readers[0].period_us();
     let theirs_at: Vec<_> = places.iter().map(|place| place * period_us).collect();
-    let names = ["genlock, k4a", "genlock, compact", "official, k4a"];
-    let mut times = [const { (Vec::new(), Vec::new()) }; 3];
+    let names =
+        ["genlock, k4a", "genlock, compact fast", "genlock, compact default", "official, k4a"];
+    let mut times = [const { (Vec::new(), Vec::new()) }; 4];
     for _ in 0..ROUNDS {
         for (reader, times) in readers.iter().zip(&mut times) {
             let (in_order, seeks) = ours(reader, &ours_at);
@@ -139,19 +140,19 @@ fn main() {
         }
         if let Some((in_order, seeks, captures)) = official(path, &theirs_at) {
             assert!(captures.abs_diff(count) <= 1, "{captures} captures, {count} triggers");
-            times[2].0.push(in_order);
-            times[2].1.push(seeks);
+            times[3].0.push(in_order);
+            times[3].1.push(seeks);
         }
     }
     println!("{count} captures, {SEEKS} seeks, median of {ROUNDS} rounds in turns");
     for (name, (in_order, seeks)) in names.iter().zip(times) {
         if in_order.is_empty() {
-            println!("  {name:<18} SKIPPED: not installed");
+            println!("  {name:<24} SKIPPED: not installed");
             continue;
         }
         let (in_order, seek_ms) = (median(in_order), median(seeks) / SEEKS as f64 * 1e3);
         println!(
-            "  {name:<18} {:7.0} captures/s, seek and read {seek_ms:7.3} ms",
+            "  {name:<24} {:7.0} captures/s, seek and read {seek_ms:7.3} ms",
             count as f64 / in_order
         );
     }

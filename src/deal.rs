@@ -8,8 +8,9 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::thread::available_parallelism;
 
 /// Memory that is out with each worker, or waits to be collected, at most; a single job may need
-/// more.
-const BYTES_MAX: usize = 32 << 20;
+/// more. It holds some captures, and stays within reach of the processor's caches: images that are
+/// made further ahead come back from memory (`cargo bench --bench replay`).
+const BYTES_MAX: usize = 6 << 20;
 
 /// How many threads work is dealt to: one for each core.
 #[must_use]

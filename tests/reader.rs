@@ -83,7 +83,7 @@ fn holds_all_of_its_files(take: &str) {
     let mut played = Vec::new();
     let all = Selection::default().of(&reader).expect("it has triggers");
     let done = reader.play(&all, |capture| {
-        played.push(told(&capture));
+        played.push(told(capture));
         Ok(())
     });
     assert_eq!((done, played), (Ok(()), said));

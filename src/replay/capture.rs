@@ -5,9 +5,11 @@ use super::reader::Reader;
 use super::selection::Selected;
 use crate::deal;
 use crate::error::Result;
+use crossbeam::queue::ArrayQueue;
 use genlock_formats::k4a::{Image, ImageReader};
 use genlock_formats::mkv::ReadBlock;
 use std::borrow::Cow;
+use std::sync::Arc;
 
 /// What a take has for one trigger.
 #[derive(Debug, Clone)]
@@ -61,68 +63,103 @@ impl<'f> DeviceFrames<'f> {
 
 /// Makes images of what a cursor found. It keeps its memory from one capture to the next; several
 /// can work on several cores.
-pub struct Decoder(Vec<[Option<ImageReader>; 3]>);
+pub struct Decoder {
+    readers: Vec<[Option<ImageReader>; 3]>,
+    spare: Spare,
+    /// Whether 16-bit pixels are turned, so that every image is as a device gives it.
+    turn: bool,
+}
+
+/// Memory of images that were unpacked and looked at. New memory for each would cost as much as
+/// unpacking: the system clears every page of it.
+#[derive(Debug, Clone)]
+struct Spare(Arc<ArrayQueue<Vec<u8>>>);
+
+impl Spare {
+    fn new() -> Self {
+        /// As many as are ahead of whoever looks at them.
+        const IMAGES_MAX: usize = 256;
+        Self(Arc::new(ArrayQueue::new(IMAGES_MAX)))
+    }
+
+    fn take_back(&self, capture: Capture<'_>) {
+        let devices = capture.devices.into_iter();
+        for slot in devices.flat_map(|device| [device.color, device.depth, device.ir]) {
+            if let Slot::Frame(Image { bytes: Cow::Owned(bytes), .. }) = slot {
+                // What there is no place for is given to the system.
+                let _ = self.0.push(bytes);
+            }
+        }
+    }
+}
 
 impl Decoder {
     /// A decoder for the devices of a take.
     #[must_use]
     pub fn new(reader: &Reader<'_>) -> Self {
-        let devices = reader.devices().iter();
-        Self(devices.map(|device| IMAGES.map(|name| device.recording.image_reader(name))).collect())
+        Self::with(reader, Spare::new(), false)
+    }
+
+    fn with(reader: &Reader<'_>, spare: Spare, turn: bool) -> Self {
+        let readers = reader.devices().iter();
+        let readers = readers.map(|one| IMAGES.map(|name| one.recording.image_reader(name)));
+        Self { readers: readers.collect(), spare, turn }
     }
 
     /// The capture. An image that cannot be unpacked is lost, with the reason as its cause.
     pub fn decode<'f>(&mut self, found: Found<'f>) -> Capture<'f> {
-        let devices = found.devices.into_iter().zip(&mut self.0);
-        let devices = devices.map(|(frames, readers)| frames_of(frames, readers));
+        let Self { readers, spare, turn } = self;
+        let devices = found.devices.into_iter().zip(readers);
+        let devices = devices.map(|(FoundDevice { frames: [color, depth, ir] }, readers)| {
+            let [for_color, for_depth, for_ir] = readers;
+            let slot = |found, reader| slot(found, reader, spare, *turn);
+            DeviceFrames {
+                color: slot(color, for_color),
+                depth: slot(depth, for_depth),
+                ir: slot(ir, for_ir),
+            }
+        });
         Capture { trigger: found.trigger, devices: devices.collect() }
-    }
-}
-
-fn frames_of<'f>(
-    found: FoundDevice<'f>,
-    readers: &mut [Option<ImageReader>; 3],
-) -> DeviceFrames<'f> {
-    let [color, depth, ir] = found.frames;
-    let [for_color, for_depth, for_ir] = readers;
-    DeviceFrames {
-        color: slot(color, for_color.as_mut()),
-        depth: slot(depth, for_depth.as_mut()),
-        ir: slot(ir, for_ir.as_mut()),
     }
 }
 
 fn slot<'f>(
     found: Option<std::result::Result<ReadBlock<'f>, &'f str>>,
-    reader: Option<&mut ImageReader>,
+    reader: &mut Option<ImageReader>,
+    spare: &Spare,
+    turn: bool,
 ) -> Slot<'f> {
-    match (found, reader) {
-        (None, _) | (_, None) => Slot::Off,
-        (Some(Err(cause)), _) => Slot::Lost(Cow::Borrowed(cause)),
-        (Some(Ok(block)), Some(reader)) => match reader.read(&block) {
-            Ok(image) => Slot::Frame(image),
-            Err(error) => Slot::Lost(Cow::Owned(format!("damaged: {error}"))),
-        },
+    let (block, reader) = match (found, reader) {
+        (Some(Ok(block)), Some(reader)) => (block, reader),
+        (Some(Err(cause)), _) => return Slot::Lost(Cow::Borrowed(cause)),
+        (None, _) | (_, None) => return Slot::Off,
+    };
+    let mut memory = match reader.is_packed() || turn && reader.has_16_bits() {
+        true => spare.0.pop().unwrap_or_default(),
+        false => Vec::new(),
+    };
+    let image = match turn {
+        true => reader.read_le(&block, &mut memory),
+        false => reader.read(&block, &mut memory),
+    };
+    match image {
+        Ok(image) => Slot::Frame(image),
+        Err(error) => Slot::Lost(Cow::Owned(format!("damaged: {error}"))),
     }
 }
 
 impl<'f> Reader<'f> {
-    /// Gives the captures that are wanted to `take`, one after the other, and decodes ahead on
-    /// other cores where images are packed.
+    /// Gives the captures that are wanted to `take`, one after the other: every image as a device
+    /// gives it, unpacked and its pixels turned ahead, on all cores.
     ///
     /// # Errors
     /// The first of `take`.
     pub fn play(
         &self,
         wanted: &Selected<'_, 'f>,
-        take: impl FnMut(Capture<'f>) -> Result<()>,
+        mut take: impl FnMut(&Capture<'f>) -> Result<()>,
     ) -> Result<()> {
-        let packed = self
-            .devices()
-            .iter()
-            .any(|device| IMAGES.into_iter().any(|name| device.recording.packing(name).is_some()));
-        let workers = if packed { deal::cores() } else { 1 };
-        let mut cursor = self.cursor();
+        let (mut cursor, spare) = (self.cursor(), Spare::new());
         let jobs = wanted.triggers().map(|trigger| {
             let mut found = cursor.find(trigger);
             wanted.keep(&mut found);
@@ -130,19 +167,23 @@ impl<'f> Reader<'f> {
             (found, bytes)
         });
         let begin = || {
-            let mut decoder = Decoder::new(self);
+            let mut decoder = Decoder::with(self, spare.clone(), true);
             move |found| decoder.decode(found)
         };
-        deal::in_order(workers, jobs, begin, take)
+        deal::in_order(deal::cores(), jobs, begin, |capture| {
+            let taken = take(&capture);
+            spare.take_back(capture);
+            taken
+        })
     }
 
-    /// Bytes of memory that decoding a capture takes.
+    /// Bytes of memory that the images of a capture take, unpacked and turned.
     #[must_use]
     pub fn decoded_bytes(&self, found: &Found<'f>) -> usize {
         let of_device = |(device, found): (&super::Device<'f>, &FoundDevice<'f>)| -> usize {
             let frames = found.frames.iter().zip(IMAGES);
             let of_frame = |(frame, name): (&Option<_>, _)| match frame {
-                Some(Ok(_)) => device.recording.packing(name).map_or(0, |p| p.block_bytes()),
+                Some(Ok(_)) => device.recording.image_bytes(name).unwrap_or(0),
                 _ => 0,
             };
             frames.map(of_frame).sum()

@@ -60,7 +60,7 @@ pub fn play<'f>(
     let done = Messages::begin(to, wanted).map_err(End::Writing).and_then(|mut messages| {
         let mut end = Ok(());
         let played = reader.play(wanted, |capture| {
-            end = player.capture(&mut messages, &capture);
+            end = player.capture(&mut messages, capture);
             told();
             match &end {
                 Ok(()) => Ok(()),

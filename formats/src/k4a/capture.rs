@@ -1,6 +1,6 @@
 //! Captures: the images of one device that belong together.
 
-use super::compact::{Unpacker, only_image};
+use super::compact::Unpacker;
 use super::mode::TrackName;
 use super::recording::{Recording, device_us, fourcc};
 use crate::mkv::{ReadBlock, TrackKind};
@@ -50,12 +50,19 @@ impl Image<'_> {
         if !self.big_endian {
             return &self.bytes;
         }
-        let (whole, rest) = self.bytes.as_chunks::<2>();
-        pixels.clear();
-        pixels.extend(whole.iter().flat_map(|[high, low]| [*low, *high]));
-        pixels.extend(rest);
+        turned(&self.bytes, pixels);
         pixels
     }
+}
+
+/// Puts 16-bit pixels with their bytes turned in place of what is in `pixels`.
+fn turned(bytes: &[u8], pixels: &mut Vec<u8>) {
+    // What is there is written over: memory of the same length need not be cleared.
+    pixels.resize(bytes.len(), 0);
+    let both = pixels.as_chunks_mut::<2>().0.iter_mut().zip(bytes.as_chunks::<2>().0);
+    both.for_each(|(to, from)| *to = [from[1], from[0]]);
+    let whole = bytes.len() & !1;
+    pixels[whole..].copy_from_slice(&bytes[whole..]);
 }
 
 /// Makes images of the blocks of one track. It keeps its memory from one to the next.
@@ -67,19 +74,76 @@ pub struct ImageReader {
 }
 
 impl ImageReader {
-    /// The image in a block of its track: a slice of the file, where it is not packed.
+    /// Whether the images of the track are packed.
+    #[must_use]
+    pub fn is_packed(&self) -> bool {
+        self.unpacker.is_some()
+    }
+
+    /// Whether its pixels have 16 bits, and lie in the file with the high byte first.
+    #[must_use]
+    pub fn has_16_bits(&self) -> bool {
+        self.big_endian
+    }
+
+    /// The image in a block of its track: a slice of the file, or where it is packed, unpacked into
+    /// the memory of `spare`, which may be empty.
     ///
     /// # Errors
     /// Why there is none, with the offset of the block.
-    pub fn read<'a>(&mut self, block: &ReadBlock<'a>) -> Result<Image<'a>> {
-        Ok(Image {
-            time_us: device_us(block.time_ns, self.offset_ns),
-            width: self.size.0,
-            height: self.size.1,
-            bytes: only_image(block, self.unpacker.as_mut())?,
-            big_endian: self.big_endian,
-        })
+    pub fn read<'a>(&mut self, block: &ReadBlock<'a>, spare: &mut Vec<u8>) -> Result<Image<'a>> {
+        let frame = block.only_frame()?;
+        // A block with laces, which no recorder makes of images, is never packed.
+        let bytes = match self.unpacker.as_mut().filter(|_| !block.frames.is_laced()) {
+            None => Cow::Borrowed(frame),
+            Some(unpacker) => {
+                Cow::Owned(in_memory(block, spare, |image| unpacker.unpack(frame, image))?)
+            }
+        };
+        Ok(self.image(block, bytes, self.big_endian))
     }
+
+    /// The same with its pixels as a device gives them: turned into the memory of `spare`, where
+    /// they have 16 bits.
+    ///
+    /// # Errors
+    /// As [`ImageReader::read`].
+    pub fn read_le<'a>(&mut self, block: &ReadBlock<'a>, spare: &mut Vec<u8>) -> Result<Image<'a>> {
+        let frame = block.only_frame()?;
+        let bytes = match self.unpacker.as_mut().filter(|_| !block.frames.is_laced()) {
+            None if !self.big_endian => Cow::Borrowed(frame),
+            None => Cow::Owned(in_memory(block, spare, |image| {
+                turned(frame, image);
+                Ok(())
+            })?),
+            Some(unpacker) => {
+                Cow::Owned(in_memory(block, spare, |image| unpacker.unpack_le(frame, image))?)
+            }
+        };
+        Ok(self.image(block, bytes, false))
+    }
+
+    fn image<'a>(
+        &self,
+        block: &ReadBlock<'a>,
+        bytes: Cow<'a, [u8]>,
+        big_endian: bool,
+    ) -> Image<'a> {
+        let time_us = device_us(block.time_ns, self.offset_ns);
+        let (width, height) = self.size;
+        Image { time_us, width, height, bytes, big_endian }
+    }
+}
+
+/// The image of a block that is made in the memory of `spare`.
+fn in_memory(
+    block: &ReadBlock<'_>,
+    spare: &mut Vec<u8>,
+    make: impl FnOnce(&mut Vec<u8>) -> Result<()>,
+) -> Result<Vec<u8>> {
+    let mut image = std::mem::take(spare);
+    make(&mut image).map_err(|error| Error::new(error.kind, block.at))?;
+    Ok(image)
 }
 
 /// The captures of a recording, in order.
@@ -192,7 +256,7 @@ impl<'a> Iterator for Captures<'a> {
             let Some(block) = track.waiting.pop_front() else {
                 continue;
             };
-            let image = track.reader.read(&block);
+            let image = track.reader.read(&block, &mut Vec::new());
             match (track.name, image) {
                 (TrackName::Color, Ok(image)) => capture.color = Some(image),
                 (TrackName::Depth, Ok(image)) => capture.depth = Some(image),

@@ -14,7 +14,7 @@ mod write;
 
 pub use calibration::{Calibration, Camera};
 pub use capture::{Capture, Captures, Image, ImageReader};
-pub use compact::{Packer, Packing, Unpacker, only_image, packed_track, profile, unpacked_track};
+pub use compact::{Packer, Packing, Unpacker, packed_track, profile, unpacked_track};
 pub use configuration::Configuration;
 pub use factory::{CalibrationError, Factory, FactoryCamera, FactoryInertial, LensModel, Rigid};
 pub use imu::ImuSample;

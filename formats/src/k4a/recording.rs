@@ -236,6 +236,14 @@ impl<'a> Recording<'a> {
         self.find(name)?.packing
     }
 
+    /// Bytes of an unpacked image of raw pixels; none where images have no fixed length, or are
+    /// none.
+    #[must_use]
+    pub fn image_bytes(&self, name: TrackName) -> Option<usize> {
+        let track = self.track(name)?;
+        Packing::of(track).map(Packing::block_bytes)
+    }
+
     /// What restores the images of a track, where its blocks are packed.
     #[must_use]
     pub fn unpacker(&self, name: TrackName) -> Option<Unpacker> {
