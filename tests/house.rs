@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 /// Modules of `src` by floor, lowest first: a module imports from its own floor or a lower one.
 const FLOORS: [&[&str]; 7] = [
     &["error", "clock", "pool", "lane", "stage", "map", "deal"],
-    &["frame", "config"],
+    &["frame", "config", "geometry"],
     &["usb", "sync"],
     &["device"],
     &["rig"],

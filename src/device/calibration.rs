@@ -2,7 +2,7 @@
 //! for the depth engine (usb-protocol.md 3.4 and 7.3).
 
 use genlock_emulator::plugin::CameraCalibration;
-use serde_json::Value;
+use genlock_formats::k4a::{CalibrationError, Factory, FactoryCamera, FactoryInertial};
 
 /// A calibration, parsed.
 #[derive(Debug, Clone)]
@@ -21,62 +21,28 @@ impl Calibration {
     /// # Errors
     /// What is missing or malformed, in words.
     pub fn read(json: &[u8]) -> Result<Self, String> {
-        let json: Value = serde_json::from_slice(json).map_err(|cause| cause.to_string())?;
-        let information = &json["CalibrationInformation"];
-        let camera = find(information, "Cameras", "Location", "CALIBRATION_CameraLocationD0")?;
-        let sensor = |kind: &str| {
-            let name = format!("CALIBRATION_InertialSensorType_{kind}");
-            find(information, "InertialSensors", "SensorType", &name).and_then(ImuCorrection::read)
-        };
+        let words = |error: CalibrationError| error.to_string();
+        let factory = Factory::read(json).map_err(words)?;
+        let sensor = |kind| factory.inertial(kind).map(ImuCorrection::of).map_err(words);
         Ok(Self {
-            depth_camera: depth_camera(camera)?,
-            gyroscope: sensor("Gyro")?,
-            accelerometer: sensor("Accelerometer")?,
+            depth_camera: for_engine(&factory.camera(Factory::DEPTH).map_err(words)?),
+            gyroscope: sensor(Factory::GYROSCOPE)?,
+            accelerometer: sensor(Factory::ACCELEROMETER)?,
         })
     }
 }
 
-fn find<'j>(json: &'j Value, list: &str, key: &str, name: &str) -> Result<&'j Value, String> {
-    let entries = json[list].as_array().map(Vec::as_slice).unwrap_or_default();
-    entries.iter().find(|entry| entry[key] == name).ok_or(format!("no {name} in {list}"))
-}
-
-/// Exactly `N` numbers; a shorter list is filled up with zeros, as libk4a does.
-fn numbers<const N: usize>(json: &Value, name: &str) -> Result<[f32; N], String> {
-    let list = json[name].as_array().ok_or(format!("no {name}"))?;
-    if list.len() > N {
-        return Err(format!("{name} has {} numbers, at most {N} are known", list.len()));
+fn for_engine(camera: &FactoryCamera) -> CameraCalibration {
+    CameraCalibration {
+        rotation: camera.pose.rotation,
+        translation_mm: camera.pose.translation_mm,
+        model: camera.model.number(),
+        parameter_count: camera.parameter_count,
+        parameters: camera.parameters,
+        width: camera.width,
+        height: camera.height,
+        metric_radius: camera.metric_radius,
     }
-    let mut numbers = [0.0; N];
-    for (number, value) in numbers.iter_mut().zip(list) {
-        *number = value.as_f64().ok_or(format!("{name} is not made of numbers"))? as f32;
-    }
-    Ok(numbers)
-}
-
-fn depth_camera(camera: &Value) -> Result<CameraCalibration, String> {
-    let intrinsics = &camera["Intrinsics"];
-    let model = match intrinsics["ModelType"].as_str() {
-        Some("CALIBRATION_LensDistortionModelTheta") => 1,
-        Some("CALIBRATION_LensDistortionModelPolynomial3K") => 2,
-        Some("CALIBRATION_LensDistortionModelRational6KT") => 3,
-        Some("CALIBRATION_LensDistortionModelBrownConrady") => 4,
-        other => return Err(format!("lens model {}", other.unwrap_or("missing"))),
-    };
-    let size = |name: &str| camera[name].as_i64().and_then(|size| i32::try_from(size).ok());
-    let radius = camera["MetricRadius"].as_f64().unwrap_or(0.0) as f32;
-    let metres: [f32; 3] = numbers(&camera["Rt"], "Translation")?;
-    Ok(CameraCalibration {
-        rotation: numbers(&camera["Rt"], "Rotation")?,
-        translation_mm: metres.map(|metres| metres * 1000.0),
-        model,
-        parameter_count: intrinsics["ModelParameterCount"].as_u64().unwrap_or(14).min(15) as u32,
-        parameters: numbers(intrinsics, "ModelParameters")?,
-        width: size("SensorWidth").ok_or("no SensorWidth")?,
-        height: size("SensorHeight").ok_or("no SensorHeight")?,
-        // libk4a's own stand-in where the calibration has none.
-        metric_radius: if radius <= 0.0001 { 1.7 } else { radius },
-    })
 }
 
 /// The correction of one inertial sensor: `S (v * v) + M v + b`, with `M` and `b` following the
@@ -91,17 +57,16 @@ pub struct ImuCorrection {
 }
 
 impl ImuCorrection {
-    fn read(sensor: &Value) -> Result<Self, String> {
+    fn of(sensor: FactoryInertial) -> Self {
         let mut correction = Self {
-            bias_model: numbers(sensor, "BiasTemperatureModel")?,
-            mixing_model: numbers(sensor, "MixingMatrixTemperatureModel")?,
-            second_order: numbers(sensor, "SecondOrderScaling")?,
+            bias_model: sensor.bias_model,
+            mixing_model: sensor.mixing_model,
+            second_order: sensor.second_order,
             bias: [0.0; 3],
             mixing: [0.0; 9],
         };
-        let temperature_c = sensor["TemperatureC"].as_f64().ok_or("no TemperatureC")?;
-        correction.set_temperature(temperature_c as f32);
-        Ok(correction)
+        correction.set_temperature(sensor.temperature_c);
+        correction
     }
 
     /// Makes the correction hold for another temperature.
