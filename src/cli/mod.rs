@@ -4,6 +4,7 @@ mod bus;
 mod check;
 mod convert;
 mod devices;
+mod export;
 mod info;
 mod list;
 mod out;
@@ -59,6 +60,13 @@ enum Command {
     #[command(after_help = "Exit codes: 0 converted, and it holds the same; 3 the same, and \
                             something of the source was lost before; 1 failed; 2 usage.")]
     Convert(convert::ConvertArgs),
+    /// Turn takes and recordings into what other programs read
+    #[command(
+        after_help = "An export that was interrupted goes on when the same command is given \
+                            again. Exit codes: 0 exported; 3 exported, and something of what was \
+                            selected is missing: losses.csv says what; 1 failed; 2 usage."
+    )]
+    Export(export::ExportArgs),
 }
 
 /// How a command ended, for the program that called it.
@@ -84,6 +92,7 @@ pub fn main() -> ExitCode {
         Command::Verify(args) => verify::run(&args),
         Command::Repair(args) => repair::run(&args),
         Command::Convert(args) => convert::run(&args),
+        Command::Export(args) => export::run(&args),
     };
     match done {
         Ok(Verdict::Whole) => ExitCode::SUCCESS,
