@@ -152,10 +152,13 @@ impl<'c> Made<'c> {
         self.images += 1;
     }
 
-    /// An image is missing.
+    /// An image is missing. The first cause counts.
     pub fn lose(&mut self, view: &View<'_, '_>, track: TrackName, cause: &str) {
-        let row = loss_row(&view.trigger.to_string(), view.chosen.device.serial(), track, cause);
-        self.rows.push((LOSSES.to_owned(), row));
+        let (trigger, serial) = (view.trigger.to_string(), view.chosen.device.serial());
+        let same = loss_row(&trigger, serial, track, "");
+        if !self.rows.iter().any(|(list, row)| list == LOSSES && row.starts_with(&same)) {
+            self.rows.push((LOSSES.to_owned(), loss_row(&trigger, serial, track, cause)));
+        }
     }
 }
 
