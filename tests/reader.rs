@@ -3,7 +3,7 @@
 
 mod support;
 
-use genlock::replay::{Capture, Device, Files, Reader, Slot};
+use genlock::replay::{Capture, Device, Files, Reader, Selection, Slot};
 use genlock_formats::k4a::{Recording, TrackName};
 use genlock_formats::mkv::Demuxer;
 use std::collections::BTreeMap;
@@ -81,7 +81,8 @@ fn holds_all_of_its_files(take: &str) {
         assert_eq!(told(&cursor.at(trigger)), said[at]);
     }
     let mut played = Vec::new();
-    let done = reader.play(reader.triggers(), |capture| {
+    let all = Selection::default().of(&reader).expect("it has triggers");
+    let done = reader.play(&all, |capture| {
         played.push(told(&capture));
         Ok(())
     });
@@ -222,4 +223,37 @@ fn what_is_no_take_is_refused_with_its_name() {
     fs::write(&triggers, text.replacen('\n', "\nx", 1)).expect("a disk");
     assert!(refused(take.as_ref()).contains("triggers.csv: line 2"), "{}", refused(take.as_ref()));
     genlock_exits(1, &["verify", &take]);
+}
+
+#[test]
+fn what_is_not_wanted_is_left_out() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let take = record(folder.path(), "take", &[]);
+    let files = Files::open(take.as_ref()).expect("a take");
+    let reader = Reader::open(&files).expect("its recordings");
+    let first = reader.triggers().start;
+    let wanted = Selection {
+        from_trigger: Some(first + 5),
+        to_trigger: Some(first + 20),
+        every: 4,
+        devices: vec!["000000000002".to_owned()],
+        tracks: vec!["depth".to_owned()],
+    };
+    let wanted = wanted.of(&reader).expect("the take has them");
+    let mut triggers = Vec::new();
+    let done = reader.play(&wanted, |capture| {
+        triggers.push(capture.trigger - first);
+        let [one, two] = &capture.devices[..] else { panic!("two devices") };
+        assert!(one.slots().iter().all(|slot| matches!(slot, Slot::Off)));
+        let [color, depth, ir] = two.slots();
+        assert!(matches!((color, ir), (Slot::Off, Slot::Off)) && !matches!(depth, Slot::Off));
+        Ok(())
+    });
+    assert_eq!((done, triggers), (Ok(()), vec![5, 9, 13, 17]));
+    let nothing = [
+        Selection { from_trigger: Some(first + 50), ..Selection::default() },
+        Selection { devices: vec!["3".to_owned()], ..Selection::default() },
+        Selection { tracks: vec!["sound".to_owned()], ..Selection::default() },
+    ];
+    assert!(nothing.iter().all(|selection| selection.of(&reader).is_err()));
 }

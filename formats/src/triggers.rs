@@ -19,7 +19,7 @@ pub struct Triggers {
 pub enum Cell {
     /// A frame with this time, in microseconds.
     At(u64),
-    /// No frame, for this cause.
+    /// No frame, for this cause: words without a comma.
     Lost(String),
 }
 

@@ -28,12 +28,30 @@ fn outages(first: u64, stamps_us: &[u64], rate: u32, why: &str) -> Vec<Outage> {
     pauses.map(outage).collect()
 }
 
-/// What the files tell of their take; `unknown` says why nobody can tell the cause of a loss, or
-/// when a frame arrived.
+/// What is said of frames that are missing in a file: the cause of no loss is in it.
+#[derive(Debug, Clone, Copy)]
+pub struct Causes<'a> {
+    /// Of those before its first.
+    pub before: &'a str,
+    /// Of those between its first and its last, and of when frames arrived.
+    pub inside: &'a str,
+    /// Of those behind its last.
+    pub behind: &'a str,
+}
+
+impl<'a> Causes<'a> {
+    /// The same of all.
+    #[must_use]
+    pub fn all(cause: &'a str) -> Self {
+        Self { before: cause, inside: cause, behind: cause }
+    }
+}
+
+/// What the files tell of their take.
 ///
 /// # Errors
 /// Why they are no take.
-pub fn of(files: &[DeviceFile], unknown: &str) -> Result<(Take, Triggers), String> {
+pub fn of(files: &[DeviceFile], causes: &Causes<'_>) -> Result<(Take, Triggers), String> {
     let mut serials: Vec<_> = files.iter().map(|file| &file.serial).collect();
     serials.sort();
     if let Some(twice) = serials.windows(2).find(|two| two[0] == two[1]) {
@@ -46,7 +64,7 @@ pub fn of(files: &[DeviceFile], unknown: &str) -> Result<(Take, Triggers), Strin
     if end - first > TRIGGERS_MAX {
         return Err("its files have times that are too far apart for one take".to_owned());
     }
-    let evidence = Evidence { files, numbered, triggers: first..end, unknown };
+    let evidence = Evidence { files, numbered, triggers: first..end, causes };
     Ok((evidence.take(), evidence.triggers()))
 }
 
@@ -54,7 +72,7 @@ struct Evidence<'a> {
     files: &'a [DeviceFile],
     numbered: Vec<Numbered>,
     triggers: Range<u64>,
-    unknown: &'a str,
+    causes: &'a Causes<'a>,
 }
 
 impl Evidence<'_> {
@@ -139,7 +157,7 @@ impl Evidence<'_> {
                 track: track.to_string().to_lowercase(),
                 first_trigger: range.start,
                 last_trigger: range.end - 1,
-                cause: self.unknown.to_owned(),
+                cause: self.cause(&range).to_owned(),
             });
         };
         for (track, frames) in &numbered.0 {
@@ -157,6 +175,15 @@ impl Evidence<'_> {
             gaps.into_iter().for_each(|range| lose(TrackName::Imu, range));
         }
         losses
+    }
+
+    /// Why a whole run of triggers has no frame.
+    fn cause(&self, missing: &Range<u64>) -> &str {
+        match missing {
+            range if range.start == self.triggers.start => self.causes.before,
+            range if range.end == self.triggers.end => self.causes.behind,
+            _ => self.causes.inside,
+        }
     }
 
     /// The triggers within which samples are missing.
@@ -199,7 +226,7 @@ impl Evidence<'_> {
             let (_, frames) =
                 self.numbered[place].0.iter().find(|(t, _)| *t == TrackName::Color)?;
             let stamps_us = self.stamps(frames);
-            let outages = outages(first, &stamps_us, device.rate, self.unknown);
+            let outages = outages(first, &stamps_us, device.rate, self.causes.inside);
             Some((stamps_us, outages, &self.files[place].firmware))
         });
         let build = |firmware: &[(&str, String)]| {
@@ -212,7 +239,7 @@ impl Evidence<'_> {
             other_firmware: build(firmware) != build(&file.firmware),
             outages,
         });
-        device.outages = outages(first, &stamps_us, device.rate, self.unknown);
+        device.outages = outages(first, &stamps_us, device.rate, self.causes.inside);
         let mut series = Series {
             rate: file.configuration.rate,
             first,
@@ -242,18 +269,33 @@ impl Evidence<'_> {
             let stem = file_stem(&file.serial);
             for (track, frames) in &numbered.0 {
                 table.columns.push(format!("{stem}.{}", track.to_string().to_lowercase()));
-                push_column(&mut table, &self.stamps(frames), self.unknown);
+                let first = frames.first().map_or(self.triggers.end, |(trigger, _)| *trigger);
+                let last = frames.last().map_or(self.triggers.end, |(trigger, _)| *trigger);
+                self.push_column(&mut table, &self.stamps(frames), |trigger| match trigger {
+                    _ if trigger < first => self.causes.before,
+                    _ if trigger > last => self.causes.behind,
+                    _ => self.causes.inside,
+                });
             }
             table.columns.push(format!("{stem}.host"));
-            push_column(&mut table, &vec![0; self.count()], self.unknown);
+            let never = vec![0; self.count()];
+            self.push_column(&mut table, &never, |_| self.causes.inside);
         }
         table
     }
-}
 
-fn push_column(table: &mut Triggers, times_us: &[u64], unknown: &str) {
-    for (row, &us) in table.rows.iter_mut().zip(times_us) {
-        row.push(if us > 0 { Cell::At(us) } else { Cell::Lost(unknown.to_owned()) });
+    /// Adds a cell to each row: its time, or why there is none.
+    fn push_column<'c>(
+        &self,
+        table: &mut Triggers,
+        times_us: &[u64],
+        cause: impl Fn(u64) -> &'c str,
+    ) {
+        for ((row, &us), trigger) in table.rows.iter_mut().zip(times_us).zip(self.triggers.start..)
+        {
+            let lost = || Cell::Lost(cause(trigger).to_owned());
+            row.push(if us > 0 { Cell::At(us) } else { lost() });
+        }
     }
 }
 

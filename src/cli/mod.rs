@@ -1,5 +1,6 @@
 //! The words of the user: one file per command.
 
+mod align;
 mod bus;
 mod check;
 mod convert;
@@ -11,8 +12,11 @@ mod out;
 mod progress;
 mod record;
 mod repair;
+mod replay;
 mod rig;
+mod select;
 mod signals;
+mod summary;
 mod target;
 mod verify;
 
@@ -67,6 +71,16 @@ enum Command {
                             selected is missing: losses.csv says what; 1 failed; 2 usage."
     )]
     Export(export::ExportArgs),
+    /// Play the captures of a take again, at any pace, also to another program
+    #[command(after_help = "Exit codes: 0 played; 3 played, and frames of the take are missing; \
+                            1 failed; 2 usage.")]
+    Replay(replay::ReplayArgs),
+    /// Make one take of files that were recorded device by device
+    #[command(
+        after_help = "Exit codes: 0 aligned, in step and complete; 3 aligned, and frames are \
+                            missing or out of step; 1 failed; 2 usage."
+    )]
+    Align(align::AlignArgs),
 }
 
 /// How a command ended, for the program that called it.
@@ -93,6 +107,8 @@ pub fn main() -> ExitCode {
         Command::Repair(args) => repair::run(&args),
         Command::Convert(args) => convert::run(&args),
         Command::Export(args) => export::run(&args),
+        Command::Replay(args) => replay::run(&args),
+        Command::Align(args) => align::run(&args),
     };
     match done {
         Ok(Verdict::Whole) => ExitCode::SUCCESS,

@@ -24,20 +24,14 @@ pub struct Progress {
 /// Shows on the terminal, where there is one, how many bytes are done.
 pub struct Bytes(ProgressBar);
 
+/// Shows on the terminal, where there is one, how many captures are done.
+pub struct Captures(ProgressBar);
+
 impl Bytes {
     /// A bar for so many bytes.
     #[must_use]
     pub fn new(quiet: bool, bytes: u64) -> Self {
-        let shown = !quiet && std::io::stderr().is_terminal();
-        let target =
-            if shown { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
-        let bar = ProgressBar::with_draw_target(Some(bytes), target);
-        let template = "{percent:>3} % {wide_bar} {binary_bytes_per_sec}, {eta} left";
-        // The template is a constant that indicatif accepts.
-        if let Ok(style) = ProgressStyle::with_template(template) {
-            bar.set_style(style);
-        }
-        Self(bar)
+        Self(bar(quiet, bytes, "{percent:>3} % {wide_bar} {binary_bytes_per_sec}, {eta} left"))
     }
 
     /// So many more are done.
@@ -49,6 +43,36 @@ impl Bytes {
     pub fn finish(&self) {
         self.0.finish_and_clear();
     }
+}
+
+impl Captures {
+    /// A bar for so many captures.
+    #[must_use]
+    pub fn new(quiet: bool, captures: u64) -> Self {
+        let template = "{percent:>3} % {wide_bar} {pos} of {len} captures, {per_sec}, {eta} left";
+        Self(bar(quiet, captures, template))
+    }
+
+    /// One more is done.
+    pub fn add(&self) {
+        self.0.inc(1);
+    }
+
+    /// Clears the line.
+    pub fn finish(&self) {
+        self.0.finish_and_clear();
+    }
+}
+
+fn bar(quiet: bool, of: u64, template: &str) -> ProgressBar {
+    let shown = !quiet && std::io::stderr().is_terminal();
+    let target = if shown { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
+    let bar = ProgressBar::with_draw_target(Some(of), target);
+    // The templates are constants that indicatif accepts.
+    if let Ok(style) = ProgressStyle::with_template(template) {
+        bar.set_style(style);
+    }
+    bar
 }
 
 /// Rates are taken over this time.

@@ -3,11 +3,12 @@
 use super::devices::DeviceArgs;
 use super::progress::Progress;
 use super::signals::stop_on_signals;
-use super::{Verdict, bus, print, sync_words, tell};
+use super::summary::{report_losses, summary};
+use super::{Verdict, bus, print, tell};
 use crate::clock::Clock;
 use crate::config::{Output, Plan, seconds};
 use crate::error::{Error, Result};
-use crate::record::{self, Outcome, is_taken, part_path};
+use crate::record::{self, is_taken, part_path};
 use crate::rig::host::Host;
 use crate::rig::{Finding, Severity};
 use clap::Args;
@@ -109,10 +110,10 @@ pub(super) fn run(args: RecordArgs) -> Result<Verdict> {
     let done = record::run_opened(&plan, &bus, members, &clock, &stop, &mut |s| progress.show(s));
     progress.finish();
     let outcome = done?;
-    let lines = if args.quiet { Vec::new() } else { summary(&args.output, &outcome) };
+    let lines = if args.quiet { Vec::new() } else { summary(&args.output, &outcome.take) };
     let printed = lines.iter().try_for_each(|line| print(line));
     // Whether or not anybody reads the summary, losses and failures are told.
-    report_losses(&outcome);
+    report_losses(&outcome.take);
     if let Some(unstopped) = &outcome.unstopped {
         tell(&format!("warning: {unstopped}"));
     }
@@ -143,27 +144,6 @@ fn heed(findings: &[Finding], force: bool, quiet: bool) -> bool {
     force || of(Severity::Error).next().is_none()
 }
 
-fn summary(place: &Path, outcome: &Outcome) -> Vec<String> {
-    let take = &outcome.take;
-    let verdict = take.verdict.map_or(String::new(), |verdict| format!(", sync {verdict}"));
-    let mut lines = vec![format!("{}: {}{verdict}", place.display(), take.outcome)];
-    for device in take.devices.iter().filter(|device| device.file.is_some()) {
-        let frames = device.frames.iter().map(|(track, count)| format!("{track} {count}"));
-        lines.push(format!(
-            "  {} {}: {} triggers from {}, {}, {:.1} MB",
-            device.serial,
-            device.role,
-            device.trigger_count,
-            device.first_trigger,
-            frames.collect::<Vec<_>>().join(", "),
-            device.bytes as f64 / 1e6
-        ));
-        lines.extend(sync_words(device.phase.as_ref(), device.clock.as_ref()));
-        lines.extend(device.reasons.iter().map(|reason| format!("    {reason}")));
-    }
-    lines
-}
-
 /// What a failed take of one file leaves, which has no `take.toml` to say it.
 fn left_behind(take: &take::Take) -> Option<String> {
     let device = take.devices.iter().find(|device| device.file.is_some())?;
@@ -173,23 +153,6 @@ fn left_behind(take: &take::Take) -> Option<String> {
         "is closed and holds what was recorded until then ({frames}); nothing in it says that the \
          take failed"
     ))
-}
-
-/// Losses on standard error, also when quiet: a take with losses must not pass for a whole one.
-fn report_losses(outcome: &Outcome) {
-    const SHOWN_MAX: usize = 20;
-    for device in &outcome.take.devices {
-        for loss in device.losses.iter().take(SHOWN_MAX) {
-            tell(&format!(
-                "loss: {}: {} of triggers {} to {}: {}",
-                device.serial, loss.track, loss.first_trigger, loss.last_trigger, loss.cause
-            ));
-        }
-        let more = device.losses.len().saturating_sub(SHOWN_MAX);
-        if more > 0 {
-            tell(&format!("loss: {}: and {more} more ranges", device.serial));
-        }
-    }
 }
 
 #[cfg(test)]

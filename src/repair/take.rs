@@ -4,7 +4,7 @@
 use super::file::{copy, into_new_file, refuse_growing, refuse_taken, where_it_lies};
 use super::own_name;
 use super::report::Report;
-use crate::align::{self, DeviceFile};
+use crate::align::{self, Causes, DeviceFile};
 use crate::config::Output;
 use crate::error::{Error, Result};
 use crate::map::Map;
@@ -74,7 +74,7 @@ pub fn take(folder: &Path, output: Option<&Path>) -> Result<TakeReport> {
     let devices = report.files.iter().map(|(name, _)| DeviceFile::read(&target.join(name)));
     let devices: Vec<_> = devices.collect::<Result<_>>()?;
     let (mut take, triggers) =
-        align::of(&devices, UNKNOWN).map_err(|cause| Error::file(folder, &cause))?;
+        align::of(&devices, &Causes::all(UNKNOWN)).map_err(|cause| Error::file(folder, &cause))?;
     take.outcome = Outcome::Failed;
     take.reason = Some(UNFINISHED.to_owned());
     let triggers = triggers.to_csv();

@@ -2,6 +2,7 @@
 
 use super::cursor::{Found, FoundDevice, IMAGES};
 use super::reader::Reader;
+use super::selection::Selected;
 use crate::deal;
 use crate::error::Result;
 use genlock_formats::k4a::{Image, ImageReader};
@@ -106,14 +107,14 @@ fn slot<'f>(
 }
 
 impl<'f> Reader<'f> {
-    /// Gives the captures of `triggers` to `take`, one after the other, and decodes ahead on other
-    /// cores where images are packed.
+    /// Gives the captures that are wanted to `take`, one after the other, and decodes ahead on
+    /// other cores where images are packed.
     ///
     /// # Errors
     /// The first of `take`.
     pub fn play(
         &self,
-        triggers: impl Iterator<Item = u64>,
+        wanted: &Selected<'_, 'f>,
         take: impl FnMut(Capture<'f>) -> Result<()>,
     ) -> Result<()> {
         let packed = self
@@ -122,8 +123,9 @@ impl<'f> Reader<'f> {
             .any(|device| IMAGES.into_iter().any(|name| device.recording.packing(name).is_some()));
         let workers = if packed { deal::cores() } else { 1 };
         let mut cursor = self.cursor();
-        let jobs = triggers.map(|trigger| {
-            let found = cursor.find(trigger);
+        let jobs = wanted.triggers().map(|trigger| {
+            let mut found = cursor.find(trigger);
+            wanted.keep(&mut found);
             let bytes = self.decoded_bytes(&found);
             (found, bytes)
         });

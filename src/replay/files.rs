@@ -1,7 +1,7 @@
 //! The files of a take, mapped.
 
 use super::times::TrackTimes;
-use crate::align::{self, DeviceFile};
+use crate::align::{self, Causes, DeviceFile};
 use crate::error::{Error, Result};
 use crate::map::Map;
 use crate::record::{TAKE, file_stem, is_taken, read_take, read_triggers};
@@ -12,7 +12,7 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 /// Why a frame is missing in files whose recorder left no list of losses.
-const UNKNOWN: &str = "not in its file, and no take.toml says why";
+const UNKNOWN: &str = "not in its file: no take.toml says why";
 
 /// The recordings of a take, mapped, and what is known of their triggers. A [`super::Reader`]
 /// borrows from them.
@@ -77,8 +77,8 @@ impl Files {
     fn without_take(path: &Path, files: &[PathBuf]) -> Result<Self> {
         let devices: Vec<_> =
             files.iter().map(|file| DeviceFile::read(file)).collect::<Result<_>>()?;
-        let (take, triggers) =
-            align::of(&devices, UNKNOWN).map_err(|cause| Error::file(path, &cause))?;
+        let (take, triggers) = align::of(&devices, &Causes::all(UNKNOWN))
+            .map_err(|cause| Error::file(path, &cause))?;
         // The devices are in order of their serials, and the files in that of their names.
         let file =
             |name: &String| files.iter().find(|file| file.file_name() == Some(name.as_ref()));

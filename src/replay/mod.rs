@@ -27,11 +27,19 @@
 mod capture;
 mod cursor;
 mod files;
+mod messages;
+mod pace;
+mod player;
 mod reader;
+mod selection;
 mod stretch;
 mod times;
 
 pub use capture::{Capture, Decoder, DeviceFrames, Slot};
 pub use cursor::{Captures, Cursor, Found, FoundDevice};
 pub use files::Files;
+pub use messages::Messages;
+pub use pace::{Pace, Speed};
+pub use player::{Played, play};
 pub use reader::{Device, Reader};
+pub use selection::{Chosen, Selected, Selection, track_word};

@@ -157,6 +157,14 @@ impl<'f> Device<'f> {
         self.recording.imu_from(from, end_us).filter(within)
     }
 
+    /// The device time of a trigger, by the nearest frame of its first track.
+    #[must_use]
+    pub fn time_us(&self, trigger: u64) -> u64 {
+        let first =
+            self.mapped.times.iter().find_map(|times| times.near(trigger, self.period_us()));
+        first.unwrap_or(0)
+    }
+
     pub(super) fn times(&self, track: TrackName) -> Option<&'f TrackTimes> {
         self.mapped.times.iter().find(|times| times.track == track)
     }

@@ -74,10 +74,17 @@ impl TrackTimes {
         }
     }
 
-    /// The time at a place, by the nearest that was noted.
+    /// About when a trigger is, of the take or not; none where the track has no frame.
+    pub fn near(&self, trigger: u64, period_us: u64) -> Option<u64> {
+        let before = self.first.saturating_sub(trigger).saturating_mul(period_us);
+        let place = usize::try_from(trigger.saturating_sub(self.first)).ok()?;
+        Some(self.estimate(place, period_us)?.saturating_sub(before))
+    }
+
+    /// The time at a place, by the nearest that was noted: at it, before it or behind it.
     fn estimate(&self, place: usize, period_us: u64) -> Option<u64> {
         let noted = |at: &usize| self.times_us.get(*at).is_some_and(|us| *us != NONE);
-        let before = (0..place).rev().find(noted);
+        let before = (0..self.times_us.len().min(place.saturating_add(1))).rev().find(noted);
         let at = before.or_else(|| (place..self.times_us.len()).find(noted))?;
         let apart_us = (place.abs_diff(at) as u64).saturating_mul(period_us);
         let time_us = self.times_us[at];

@@ -36,13 +36,14 @@ pub fn missing<T>(what: &str) -> Option<T> {
 /// Microsoft's library behind its command line, two minutes at most: it can hang on hostile files.
 /// Its Python is `GENLOCK_ORACLE_PYTHON`, or the one that `.ci/run` made.
 pub fn oracle() -> Option<Command> {
-    let (python, script) = python_and_script()?;
+    let (python, script) = oracle_script()?;
     let mut command = Command::new("timeout");
     command.args([Path::new("120"), &python, &script]);
     Some(command)
 }
 
-fn python_and_script() -> Option<(PathBuf, PathBuf)> {
+/// That Python, and the script that drives the library.
+pub fn oracle_script() -> Option<(PathBuf, PathBuf)> {
     let named = std::env::var_os("GENLOCK_ORACLE_PYTHON").map(PathBuf::from);
     let python = named.unwrap_or_else(|| root().join(".venv-conformance/bin/python"));
     let script = shared("tools/k4a_oracle.py");
@@ -72,7 +73,7 @@ pub fn read_export(kind: &str, folder: &Path) -> Option<Value> {
 /// What Microsoft's library makes of each of many files, read to their ends: captures, samples and
 /// the last times; `Err` holds how it refuses one, or fails in it.
 pub fn official_reads<P: AsRef<Path>>(files: &[P]) -> Option<Vec<Result<Value, String>>> {
-    let (python, script) = python_and_script()?;
+    let (python, script) = oracle_script()?;
     let mut command = Command::new("timeout");
     command.args([Path::new("300"), &python, &root().join("tests/support/open_all.py"), &script]);
     // What it says of files that it refuses would be pages.

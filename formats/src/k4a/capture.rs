@@ -40,11 +40,21 @@ impl Image<'_> {
         if !self.big_endian {
             return Cow::Borrowed(&self.bytes);
         }
-        let mut pixels = self.bytes.to_vec();
-        for pixel in pixels.as_chunks_mut::<2>().0 {
-            pixel.swap(0, 1);
-        }
+        let mut pixels = Vec::new();
+        self.pixels_le_in(&mut pixels);
         Cow::Owned(pixels)
+    }
+
+    /// The same, in memory that is used again where pixels have to be turned.
+    pub fn pixels_le_in<'m>(&'m self, pixels: &'m mut Vec<u8>) -> &'m [u8] {
+        if !self.big_endian {
+            return &self.bytes;
+        }
+        let (whole, rest) = self.bytes.as_chunks::<2>();
+        pixels.clear();
+        pixels.extend(whole.iter().flat_map(|[high, low]| [*low, *high]));
+        pixels.extend(rest);
+        pixels
     }
 }
 
