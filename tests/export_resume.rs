@@ -141,6 +141,27 @@ impl Extension for PathBuf {
 }
 
 #[test]
+fn after_a_restart_of_the_machine_it_begins_anew() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let [out, whole] = ["out", "whole"].map(|name| folder.path().join(name));
+    genlock_exits(0, &arguments(take(), &whole, "tum"));
+    let mut child = start(&out, "tum");
+    assert!(grown_to(&mut child, &out, bytes(&whole) / 2));
+    child.kill().expect("it is ours");
+    child.wait().expect("it was killed");
+    let journal = out.join("export.journal");
+    let text = fs::read_to_string(&journal).expect("a journal");
+    assert!(text.starts_with("boot ") && text.contains("\ndone "), "{text}");
+    fs::write(&journal, text.replace("boot ", "boot another ")).expect("a journal");
+    // A power cut left a file without its bytes.
+    let color = out.join("000000000001/rgb");
+    let first = tree(&color).into_keys().next().expect("an image");
+    fs::write(color.join(first), "").expect("a file");
+    genlock_exits(0, &arguments(take(), &out, "tum"));
+    assert!(tree(&out) == tree(&whole));
+}
+
+#[test]
 fn a_signal_stops_it_and_it_says_how_to_go_on() {
     let folder = tempfile::tempdir().expect("a folder");
     let [out, whole] = ["out", "whole"].map(|name| folder.path().join(name));

@@ -15,8 +15,8 @@ pub type Size = (u32, u32);
 ///
 /// # Errors
 /// What is wrong with the image, in words.
-pub fn gray16_png(size: Size, pixels_le: &[u8]) -> Result<Vec<u8>, String> {
-    let mut pixels = pixels_le.to_vec();
+pub fn gray16_png(size: Size, pixels_le: Cow<'_, [u8]>) -> Result<Vec<u8>, String> {
+    let mut pixels = pixels_le.into_owned();
     // PNG is big-endian.
     pixels.as_chunks_mut::<2>().0.iter_mut().for_each(|pixel| pixel.swap(0, 1));
     png(size, ColorType::Grayscale, BitDepth::Sixteen, &pixels)
@@ -161,7 +161,7 @@ mod tests {
         assert!(rgb((2, 2), ColorFormat::Nv12, &[0; 5]).is_err());
         assert!(rgb((3, 1), ColorFormat::Yuy2, &[0; 6]).is_err());
         assert!(rgb((2, 2), ColorFormat::Mjpg, &[0xFF, 0xD8, 0xFF, 0xD9]).is_err());
-        assert!(gray16_png((2, 2), &[0; 6]).is_err());
+        assert!(gray16_png((2, 2), Cow::Borrowed(&[0; 6])).is_err());
         assert!(color_file((2, 2), ColorFormat::Mjpg, &[0xFF, 0xD8, 1]).is_err());
     }
 }

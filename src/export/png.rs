@@ -104,6 +104,6 @@ pub fn image_file<'c>(
 ) -> Result<(&'static str, Cow<'c, [u8]>), String> {
     match track {
         TrackName::Color => color_file(size(image), view.color_format(), &image.bytes),
-        _ => Ok(("png", Cow::Owned(gray16_png(size(image), &image.pixels_le())?))),
+        _ => Ok(("png", Cow::Owned(gray16_png(size(image), image.pixels_le())?))),
     }
 }

@@ -108,7 +108,8 @@ impl Sink for Tum {
         if let Slot::Frame(depth) = &view.frames.depth {
             let optics = scene.optics_mut(view.chosen.place);
             let registered = optics.and_then(|optics| optics.depth_in_color(depth));
-            let file = registered.and_then(|(size, pixels)| gray16_png(size, &units(&pixels)));
+            let file =
+                registered.and_then(|(size, pixels)| gray16_png(size, units(&pixels).into()));
             match file {
                 Err(cause) => made.lose(view, TrackName::Depth, &cause),
                 Ok(bytes) => {
