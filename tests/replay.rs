@@ -239,3 +239,61 @@ fn the_example_in_python_shows_the_depth_of_every_device() {
         assert!(of_depth > FRAMES / 2, "{said}");
     }
 }
+
+/// The devices of a take record it once more: the same triggers with the same images, under the
+/// same serials, with the same delays; what was lost then is lost again.
+#[test]
+fn a_take_is_recorded_again_by_the_devices_that_it_is_of() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let rig = folder.path().join("rig.toml");
+    let text = "rate = 15\ncolor_mode = \"720p\"\ndepth_mode = \"NFOV_2X2BINNED\"\n[emulator]\n\
+                [[device]]\nserial = \"000000000002\"\nrole = \"subordinate\"\n\
+                depth_delay_us = 160\ndelay_off_master_us = 200\nimu = false\nname = \"left\"\n\
+                [device.faults]\nseed = 5\nhit_per_mille = 200\n\
+                [[device]]\nserial = \"000000000001\"\nrole = \"master\"\n";
+    fs::write(&rig, text).expect("a disk");
+    let path = |name: &str| folder.path().join(name).to_str().expect("a plain path").to_owned();
+    let (first, again) = (path("first"), path("again"));
+    let lossy = |args: &[&str]| {
+        let output = genlock(args);
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(matches!(output.status.code(), Some(0 | 3)), "{said}");
+    };
+    let rig = rig.to_str().expect("a plain path");
+    lossy(&["record", "--rig", rig, "--quiet", "--frames", "30", &first]);
+    lossy(&["record", "--from", &first, "--quiet", &again]);
+    let files = [&first, &again].map(|take| Files::open(take.as_ref()).expect("a take"));
+    let [one, two] = [0, 1].map(|at: usize| Reader::open(&files[at]).expect("its recordings"));
+    assert_eq!(one.triggers().count(), two.triggers().count());
+    for (one, two) in one.devices().iter().zip(two.devices()) {
+        assert_eq!((one.serial(), one.name()), (two.serial(), two.name()));
+        let without_start = |device: &genlock::replay::Device<'_>| {
+            let mut configuration = device.configuration().clone();
+            configuration.start_offset_ns = 0;
+            configuration
+        };
+        assert_eq!(without_start(one), without_start(two));
+        assert_eq!(one.recording().calibration(), two.recording().calibration());
+    }
+    let (mut same, mut lost) = (0, 0);
+    for (a, b) in one.captures(one.triggers()).zip(two.captures(one.triggers())) {
+        for (a, b) in a.devices.iter().zip(&b.devices) {
+            for (a, b) in a.slots().into_iter().zip(b.slots()) {
+                match (a, b) {
+                    (Slot::Frame(a), Slot::Frame(b)) => {
+                        assert_eq!((a.time_us, &a.bytes), (b.time_us, &b.bytes));
+                        same += 1;
+                    }
+                    (Slot::Lost(_), Slot::Frame(_)) => panic!("a frame out of nothing"),
+                    (Slot::Lost(_), Slot::Lost(_)) => lost += 1,
+                    _ => {}
+                }
+            }
+        }
+    }
+    assert!(same > 80 && lost > 2, "{same} are the same, {lost} were lost");
+    genlock_exits(2, &["record", "--from", &first, "--emulated", "2", &path("none")]);
+    genlock_exits(2, &["record", "--from", &first, "--rig", rig, &path("none")]);
+    genlock_exits(2, &["record", "--from", &first, "-c", "1080p", &path("none")]);
+    genlock_exits(1, &["record", "--from", folder.path().to_str().expect("plain"), &path("none")]);
+}

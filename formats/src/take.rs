@@ -9,6 +9,9 @@ use std::fmt;
 /// The version of `take.toml` that this crate writes, and the newest that it reads.
 pub const FORMAT: u32 = 1;
 
+/// The name of the file.
+pub const NAME: &str = "take.toml";
+
 /// A take.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Take {

@@ -4,6 +4,7 @@ use crate::clock::Clock;
 use crate::config::{Devices, EMULATED_MAX};
 use crate::error::{Error, Result};
 use crate::map::Map;
+use crate::replay::films;
 use crate::usb::Bus;
 use crate::usb::emulated::EmulatedBus;
 use crate::usb::host::HostBus;
@@ -16,6 +17,10 @@ pub fn bus(devices: &Devices, clock: &Clock) -> Result<Arc<dyn Bus>> {
     match devices {
         Devices::Usb => Ok(Arc::new(HostBus::new(clock.clone())?)),
         Devices::Emulated { faults, from } => {
+            if let Some(take) = from.as_deref().filter(|path| path.is_dir()) {
+                let films = films(take)?;
+                return Ok(Arc::new(EmulatedBus::of_films(faults, &films, clock.clone())));
+            }
             let recording = from.as_deref().map(playback).transpose()?;
             Ok(Arc::new(EmulatedBus::rig(faults, recording.as_ref(), clock.clone())))
         }

@@ -82,8 +82,9 @@ pub struct DeviceArgs {
     /// Rehearse with this many emulated devices; nothing needs to be plugged in
     #[arg(long, value_name = "N", value_parser = setting("emulator.devices"))]
     emulated: Option<Value>,
-    /// What the emulated devices see: a recording, looped
-    #[arg(long, value_name = "FILE.mkv", value_parser = path)]
+    /// What the emulated devices see: a recording, looped; or a take, whose devices all play
+    /// again
+    #[arg(long, value_name = "FILE.mkv|TAKE", value_parser = path)]
     from: Option<Value>,
     /// The depth engine to load instead of libdepthengine.so.2.0
     #[arg(long, value_name = "PATH", value_parser = path)]

@@ -62,7 +62,7 @@ impl RecordArgs {
             storing: rig.storing,
             depth_engine: rig.depth_engine,
             force: self.force,
-            triggers: self.frames.or(of_length),
+            triggers: self.frames.or(of_length).or(rig.triggers),
         })
     }
 }

@@ -21,7 +21,7 @@ pub(super) struct Layers<'a> {
     own: BTreeMap<String, Layer>,
     /// Serials of the emulated devices; none where devices are real.
     emulated: &'a [String],
-    played: Option<&'a Played>,
+    played: &'a [Played],
     pick: Option<&'a Pick>,
 }
 
@@ -51,7 +51,7 @@ impl<'a> Layers<'a> {
         over: Layer,
         scoped: Vec<(String, Given)>,
         emulated: &'a [String],
-        played: Option<&'a Played>,
+        played: &'a [Played],
         pick: Option<&'a Pick>,
     ) -> Result<Self> {
         let mut layers = Self { file, over, own: BTreeMap::new(), emulated, played, pick };
@@ -249,7 +249,9 @@ impl<'a> Layers<'a> {
         layer: Layer,
         several: bool,
     ) -> Result<One> {
-        let config = self.played.map(Played::default).unwrap_or_default();
+        let is_its = |of: &str| of == serial;
+        let played = self.played.iter().find(|one| one.of.as_deref().is_none_or(is_its));
+        let config = played.map(Played::default).unwrap_or_default();
         let role_given = layer.get("role").is_some();
         let mut one = One { named: Named { serial, name: None, config, role_given }, layer, at };
         for (key, given) in one.layer.iter() {
@@ -261,7 +263,7 @@ impl<'a> Layers<'a> {
         let config = &mut one.named.config;
         // The devices of a rig file have one rate, whatever the modes of one of them.
         let alike = one.at.is_none();
-        if alike && one.layer.get("rate").is_none() && self.played.is_none() {
+        if alike && one.layer.get("rate").is_none() && played.is_none() {
             config.rate = default_rate(config.color, config.depth);
         }
         // A default of the file's top is for those devices that it means anything to.
@@ -288,7 +290,7 @@ impl<'a> Layers<'a> {
         if let Some(problem) = checked.problem() {
             return Err(one.refuse(problem.key, &problem.text));
         }
-        if let Some(played) = self.played {
+        if let Some(played) = played {
             played.check(&one.named.config, &one.layer, one.at.as_ref())?;
         }
         Ok(one)

@@ -10,10 +10,12 @@ mod played;
 mod resolve;
 mod rig_file;
 mod setting;
+mod take_played;
 
 pub use keys::{all as keys, check, seconds};
 pub use resolve::{Asked, Rig};
 pub use setting::{Flag, value_of};
+pub use take_played::TakePlayed;
 
 use crate::error::{Error, Result};
 use genlock_emulator::Faults;
@@ -331,7 +333,7 @@ pub enum Devices {
     Emulated {
         /// How each of them misbehaves; as many as there are devices.
         faults: Vec<Faults>,
-        /// The recording that they see.
+        /// The recording that they see, or the take that they play.
         from: Option<PathBuf>,
     },
 }

@@ -9,6 +9,8 @@ use std::path::{Path, PathBuf};
 
 pub(super) struct Played {
     path: PathBuf,
+    /// The one device that plays it; none where all do.
+    pub of: Option<String>,
     configuration: Configuration,
     pub serial: Option<String>,
 }
@@ -19,6 +21,7 @@ impl Played {
         let recording = Recording::open(&map).map_err(|cause| Error::file(path, &cause))?;
         Ok(Self {
             path: path.to_owned(),
+            of: None,
             configuration: recording.configuration().clone(),
             serial: recording.serial().map(str::to_owned),
         })

@@ -6,11 +6,12 @@ use super::layers::Layers;
 use super::played::Played;
 use super::rig_file::RigFile;
 use super::setting::{Flag, Given, Layer, Origin, value_of};
+use super::take_played::TakePlayed;
 use super::{Devices, Keeping, Opening, Pick, Storing, Wanted, emulated_serial};
 use crate::error::{Error, Result};
 use genlock_formats::k4a::Rate;
 use genlock_formats::take::Profile;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// What was asked for.
 #[derive(Debug, Default)]
@@ -40,6 +41,8 @@ pub struct Rig {
     pub storing: Storing,
     /// The depth engine to load, if it is not the usual one.
     pub depth_engine: Option<PathBuf>,
+    /// Triggers of the take that is played, if one is.
+    pub triggers: Option<u64>,
 }
 
 impl Rig {
@@ -99,14 +102,26 @@ impl Asked {
         if whole.storing.profile == Profile::K4a {
             nothing_to_pack(&all)?;
         }
+        let take = match whole.from.as_deref().filter(|path| path.is_dir()) {
+            Some(path) => Some(take_played(path, file, &all)?),
+            None => None,
+        };
+        let of_take = take.as_ref().map(|take| RigFile::parse("take".as_ref(), &take.rig));
+        let of_take = of_take.transpose()?;
+        let file = of_take.as_ref().unwrap_or(file);
         let emulated = file.emulator || all.get("emulator.devices").is_some();
         let count = emulated.then(|| whole.devices.unwrap_or(file.devices.len().max(1)));
-        let played = whole.from.as_deref().filter(|_| emulated).map(Played::open).transpose()?;
-        let recorded = played.as_ref().and_then(|played| played.serial.as_deref());
+        let of_file = whole.from.as_deref().filter(|_| emulated && take.is_none());
+        let of_file: Vec<_> = of_file.map(Played::open).transpose()?.into_iter().collect();
+        let played = take.as_ref().map_or(&of_file[..], |take| &take.films[..]);
+        let recorded = of_file.first().and_then(|played| played.serial.as_deref());
         let serial = |place| emulated_serial(place, recorded);
-        let emulated: Vec<_> = (0..count.unwrap_or(0)).map(serial).collect();
+        let emulated: Vec<_> = match &take {
+            Some(take) => take.serials.clone(),
+            None => (0..count.unwrap_or(0)).map(serial).collect(),
+        };
         let pick = self.pick.as_ref();
-        let layers = Layers::new(file, over, scoped, &emulated, played.as_ref(), pick)?;
+        let layers = Layers::new(file, over, scoped, &emulated, played, pick)?;
         let wanted = layers.wanted()?;
         let faults = (0..)
             .zip(&emulated)
@@ -123,6 +138,7 @@ impl Asked {
             keeping: whole.keeping,
             storing: whole.storing,
             depth_engine: whole.depth_engine,
+            triggers: take.map(|take| take.triggers),
         })
     }
 
@@ -156,6 +172,28 @@ impl Asked {
         }
         Ok((over, scoped))
     }
+}
+
+/// The take that is played; it brings its own rig.
+fn take_played(path: &Path, file: &RigFile, all: &Layer) -> Result<TakePlayed> {
+    if let Some(rig) = &file.path {
+        return Err(Error::Usage(format!(
+            "{} is a take, and brings its own rig: leave {} out, or play one recording of the take",
+            path.display(),
+            rig.display()
+        )));
+    }
+    let take = TakePlayed::open(path)?;
+    if all.get("emulator.devices").is_some() {
+        let why = format!(
+            "{} is a take of {} devices, and all of them play: leave it out, or play one recording \
+             of the take",
+            path.display(),
+            take.serials.len()
+        );
+        return Err(all.complaint("emulator.devices", None, &why));
+    }
+    Ok(take)
 }
 
 /// That nothing is said of packing where the profile packs nothing. What a rig file says of it

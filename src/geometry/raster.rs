@@ -15,13 +15,12 @@ pub(super) struct Vertex {
 /// surface 85 degrees from facing a camera of 120 degrees over 512 pixels comes up to it.
 pub(super) const EDGE: f32 = 0.046_934_42;
 
-/// Pixels to which four neighbours are drawn at most, in each direction: real cameras need a few
-/// tens, and a made-up lens could ask for the whole image, a million times.
-const SPAN_MAX: usize = 256;
+/// Pixels over which four neighbours are drawn at most, in each direction. Those of real cameras
+/// come up to that from 25 mm on, nearer than any depth is measured; a made-up lens could ask for
+/// the whole image, a million times.
+const SPAN_MAX: usize = 128;
 
 impl Vertex {
-    pub(super) const UNSEEN: Self = Self { x: f32::NAN, y: f32::NAN, z: 0.0 };
-
     fn is_unseen(&self) -> bool {
         self.x.is_nan()
     }
@@ -58,10 +57,8 @@ impl Canvas<'_> {
         if far - near > EDGE * near {
             return;
         }
-        // Whole pixels from the first on and before the last; a cast holds them at 0.
-        let span = |(least, most): (f32, f32), end: usize| {
-            least.ceil() as usize..(most.ceil() as usize).min(end)
-        };
+        // Whole pixels from the first on and before the last.
+        let span = |(least, most): (f32, f32), end| whole_from(least, end)..whole_from(most, end);
         let across = span(range(|vertex| vertex.x), self.width);
         let down = span(range(|vertex| vertex.y), self.height);
         if across.len() > SPAN_MAX || down.len() > SPAN_MAX {
@@ -78,6 +75,14 @@ impl Canvas<'_> {
             }
         }
     }
+}
+
+/// The first whole number that is no less, from 0 to `end`. Not `ceil`, which is a call.
+#[inline]
+fn whole_from(at: f32, end: usize) -> usize {
+    let at = at.clamp(0.0, end as f32);
+    let whole = at as u32;
+    whole as usize + usize::from((whole as f32) < at)
 }
 
 /// Four corners of which all are seen. Where one is not, the other three are laid as a rectangle
@@ -152,10 +157,10 @@ mod tests {
     #[test]
     fn three_corners_are_a_triangle_and_two_are_nothing() {
         let mut corners = square(5.0);
-        corners[2] = Vertex::UNSEEN;
+        corners[2] = at(f32::NAN, 0.0, 5.0);
         let covered = drawn(&[corners]).iter().filter(|depth| **depth == 5).count();
         assert!((1..4).contains(&covered), "{covered} pixels");
-        corners[0] = Vertex::UNSEEN;
+        corners[0] = at(f32::NAN, 0.0, 5.0);
         assert_eq!(drawn(&[corners]), [0; 16]);
     }
 
@@ -166,6 +171,16 @@ mod tests {
         assert_eq!(drawn(&[corners]), [0; 16]);
         corners[1].z = 104.0;
         assert_ne!(drawn(&[corners]), [0; 16]);
+    }
+
+    #[test]
+    fn what_is_beside_the_image_is_not_drawn() {
+        for (across, down) in [(9.0, 0.0), (0.0, 9.0), (-9.0, 0.0), (0.0, -9.0)] {
+            let beside = square(5.0).map(|corner| at(corner.x + across, corner.y + down, 5.0));
+            assert_eq!(drawn(&[beside]), [0; 16], "{across}, {down}");
+        }
+        let half_in = square(5.0).map(|corner| at(corner.x + 3.0, corner.y - 1.0, 5.0));
+        assert_eq!(drawn(&[half_in])[..4], [0, 0, 0, 5]);
     }
 
     #[test]

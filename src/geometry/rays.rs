@@ -1,6 +1,6 @@
 //! The ray of every pixel of a camera, and the points where depth says they end.
 
-use super::{check, clear, unproject};
+use super::{check, unproject};
 use crate::Result;
 use genlock_formats::k4a::Camera;
 
@@ -53,13 +53,11 @@ impl Rays {
     /// The image has another number of pixels than the camera.
     pub fn cloud(&self, depth_mm: &[u16], out: &mut Vec<[f32; 3]>) -> Result<()> {
         check("depth", depth_mm.len(), self.width, self.height)?;
-        clear(out, depth_mm.len());
-        for ((point, &z), &[x, y]) in out.iter_mut().zip(depth_mm).zip(&self.table) {
-            if !x.is_nan() {
-                let z = f32::from(z);
-                *point = [x * z, y * z, z];
-            }
-        }
+        out.clear();
+        out.extend(depth_mm.iter().zip(&self.table).map(|(&z, &[x, y])| {
+            let z = f32::from(z);
+            if x.is_nan() { [0.0; 3] } else { [x * z, y * z, z] }
+        }));
         Ok(())
     }
 }

@@ -1,8 +1,9 @@
 //! The images of one camera, seen from the other.
 
+use super::lens::project_or_nan;
 use super::raster::{Canvas, Vertex};
 use super::sample::pixel_at;
-use super::{Rays, check, clear, project};
+use super::{Rays, check, clear};
 use crate::{Error, Result};
 use genlock_formats::k4a::{Calibration, Camera, Rigid};
 
@@ -60,8 +61,7 @@ impl Registration {
         row.clear();
         for (depths, rays) in depth_mm.chunks(width).zip(self.rays.table().chunks(width)) {
             std::mem::swap(&mut above, &mut row);
-            row.clear();
-            row.extend(depths.iter().zip(rays).map(|(depth, ray)| self.vertex(*depth, *ray)));
+            self.see(depths, rays, &mut row);
             for (upper, lower) in above.windows(2).zip(row.windows(2)) {
                 canvas.draw([upper[0], upper[1], lower[1], lower[0]]);
             }
@@ -80,7 +80,7 @@ impl Registration {
     /// # Errors
     /// An image has another number of pixels than its camera.
     pub fn color_into_depth<const C: usize>(
-        &self,
+        &mut self,
         depth_mm: &[u16],
         color: &[[u8; C]],
         out: &mut Vec<[u8; C]>,
@@ -90,23 +90,33 @@ impl Registration {
         let size = (self.color.width, self.color.height);
         check("color", color.len(), size.0, size.1)?;
         out.clear();
-        out.extend(depth_mm.iter().zip(self.rays.table()).map(|(depth, ray)| {
-            let Vertex { x, y, .. } = self.vertex(*depth, *ray);
-            pixel_at(color, size, [x, y]).map_or([0; C], seen)
-        }));
+        let width = width as usize;
+        let mut row = std::mem::take(&mut self.rows[0]);
+        for (depths, rays) in depth_mm.chunks(width).zip(self.rays.table().chunks(width)) {
+            self.see(depths, rays, &mut row);
+            let pixel = |at: &Vertex| pixel_at(color, size, [at.x, at.y]).map_or([0; C], seen);
+            out.extend(row.iter().map(pixel));
+        }
+        self.rows[0] = row;
         Ok(())
     }
 
+    /// Where the color camera sees a row of the depth image. A row at once, since the compiler then
+    /// does several pixels at once.
+    fn see(&self, depths: &[u16], rays: &[[f32; 2]], row: &mut Vec<Vertex>) {
+        row.clear();
+        row.extend(depths.iter().zip(rays).map(|(depth, ray)| self.vertex(*depth, *ray)));
+    }
+
     /// Where the color camera sees what a ray of the depth camera ends at.
-    #[inline]
+    #[inline(always)]
     fn vertex(&self, depth: u16, [x, y]: [f32; 2]) -> Vertex {
-        if depth == 0 || x.is_nan() {
-            return Vertex::UNSEEN;
-        }
+        // Without depth the point is where the depth camera is, and z says that it is not seen.
         let z = f32::from(depth);
         let point = self.color_from_depth.apply([x * z, y * z, z]);
-        let seen = project(&self.color, point);
-        seen.map_or(Vertex::UNSEEN, |[x, y]| Vertex { x, y, z: point[2] })
+        let z = if depth == 0 { 0.0 } else { point[2] };
+        let [x, y] = project_or_nan(&self.color, [point[0], point[1], z]);
+        Vertex { x, y, z }
     }
 }
 
@@ -149,7 +159,7 @@ mod tests {
 
     #[test]
     fn color_comes_where_depth_is_and_black_is_not_nothing() {
-        let registration = registration();
+        let mut registration = registration();
         let mut depth = vec![2000; 320 * 288];
         depth[144 * 320 + 100] = 0;
         let mut out = Vec::new();

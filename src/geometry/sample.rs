@@ -1,5 +1,7 @@
 //! The value of an image between its pixels.
 
+use std::array::from_fn;
+
 /// A value of a pixel: 8 bits of color, 16 of infrared.
 pub trait Channel: Copy + Default + Into<f32> + PartialEq {
     /// The nearest value.
@@ -20,7 +22,7 @@ impl Channel for u16 {
 
 /// The four pixels around a place, and how much the right and the lower ones count. `None` if one
 /// of them is outside of the image, of which `width` pixels are a row.
-#[inline]
+#[inline(always)]
 pub(super) fn around<T: Copy>(
     image: &[T],
     (width, height): (u32, u32),
@@ -30,33 +32,27 @@ pub(super) fn around<T: Copy>(
     if !inside(x, width) || !inside(y, height) {
         return None;
     }
-    let first = y as usize * width as usize + x as usize;
+    // Not `floor`, which is a call: these are no less than 0.
+    let [left, top] = [x as u32, y as u32];
+    let first = top as usize * width as usize + left as usize;
     let upper = image.get(first..first + 2)?;
     let lower = image.get(first + width as usize..)?.get(..2)?;
-    Some(([upper[0], upper[1], lower[0], lower[1]], [x - x.floor(), y - y.floor()]))
-}
-
-/// Between four values, two above and two below.
-#[inline]
-pub(super) fn between(values: [f32; 4], [right, down]: [f32; 2]) -> f32 {
-    let upper = (1.0 - right) * values[0] + right * values[1];
-    let lower = (1.0 - right) * values[2] + right * values[3];
-    (1.0 - down) * upper + down * lower
+    Some(([upper[0], upper[1], lower[0], lower[1]], [x - left as f32, y - top as f32]))
 }
 
 /// The pixel at a place between four.
-#[inline]
+#[inline(always)]
 pub(super) fn pixel_at<T: Channel, const C: usize>(
     image: &[[T; C]],
     size: (u32, u32),
     place: [f32; 2],
 ) -> Option<[T; C]> {
-    let (pixels, share) = around(image, size, place)?;
-    let mut pixel = [T::default(); C];
-    for (channel, value) in pixel.iter_mut().enumerate() {
-        *value = T::nearest(between(pixels.map(|pixel| pixel[channel].into()), share));
-    }
-    Some(pixel)
+    let (pixels, [right, down]) = around(image, size, place)?;
+    // Channels side by side, which the compiler does at once.
+    let [a, b, c, d] = pixels.map(|pixel| pixel.map(Into::<f32>::into));
+    let upper: [f32; C] = from_fn(|at| (1.0 - right) * a[at] + right * b[at]);
+    let lower: [f32; C] = from_fn(|at| (1.0 - right) * c[at] + right * d[at]);
+    Some(from_fn(|at| T::nearest((1.0 - down) * upper[at] + down * lower[at])))
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! Images as a camera without a lens would take them.
 
 use super::raster::EDGE;
-use super::sample::{around, between, pixel_at};
+use super::sample::{around, pixel_at};
 use super::{Channel, check, project};
 use crate::Result;
 use genlock_formats::k4a::Camera;
@@ -102,12 +102,13 @@ impl Undistortion {
     /// The image has another number of pixels than the camera.
     pub fn depth(&self, depth_mm: &[u16], out: &mut Vec<u16>) -> Result<()> {
         self.fill(depth_mm, out, |place| {
-            let (pixels, share) = around(depth_mm, self.source, place)?;
+            let (pixels, _) = around(depth_mm, self.source, place)?;
             let values = pixels.map(f32::from);
             let near = values.into_iter().fold(f32::MAX, f32::min);
             let far = values.into_iter().fold(0.0, f32::max);
             if near > 0.0 && far - near <= EDGE * near {
-                return Some(u16::nearest(between(values, share)));
+                let between = pixel_at(depth_mm.as_chunks().0, self.source, place);
+                return between.map(|[depth]| depth);
             }
             nearest(depth_mm, self.source, place)
         })

@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 pub const TRIGGERS: &str = "triggers.csv";
 
 /// What a take is. It is written last: a take that has one was concluded.
-pub const TAKE: &str = "take.toml";
+pub const TAKE: &str = genlock_formats::take::NAME;
 
 /// Length of a `triggers.csv` at most: a day of a rig of four at 30 fps.
 const TRIGGERS_BYTES_MAX: u64 = 1 << 30;

@@ -27,6 +27,7 @@
 mod capture;
 mod cursor;
 mod files;
+mod film;
 mod messages;
 mod pace;
 mod player;
@@ -38,6 +39,7 @@ mod times;
 pub use capture::{Capture, Decoder, DeviceFrames, Slot};
 pub use cursor::{Captures, Cursor, Found, FoundDevice};
 pub use files::Files;
+pub use film::films;
 pub use messages::Messages;
 pub use pace::{Pace, Speed};
 pub use player::{Played, play};

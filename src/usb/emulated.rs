@@ -12,7 +12,8 @@ use crate::usb::{
     TransferKind, UsbDevice,
 };
 use genlock_emulator::{
-    Exposure, Faults, Function, Kinect, Playback, Read, Received, Request as EmulatedRequest, chain,
+    Exposure, Faults, Film, Function, Kinect, Playback, Read, Received, Request as EmulatedRequest,
+    chain, chain_of_films,
 };
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -48,6 +49,12 @@ impl EmulatedBus {
     #[must_use]
     pub fn rig(faults: &[Faults], recording: Option<&Arc<Playback>>, clock: Clock) -> Self {
         Self::new(chain(faults, recording).into_iter().map(Kinect::new).collect(), clock)
+    }
+
+    /// The same, where each camera has a serial and a film of its own.
+    #[must_use]
+    pub fn of_films(faults: &[Faults], films: &[(String, Arc<dyn Film>)], clock: Clock) -> Self {
+        Self::new(chain_of_films(faults, films).into_iter().map(Kinect::new).collect(), clock)
     }
 
     /// When an open stream will next have data; none while none knows.

@@ -95,3 +95,24 @@ pub fn official_reads<P: AsRef<Path>>(files: &[P]) -> Option<Vec<Result<Value, S
     assert_eq!(reads.len(), files.len(), "a line for each file; {}", output.status);
     Some(reads)
 }
+
+/// What Microsoft's library makes of calibrated images, on the processor: the files in `folder` and
+/// what it says are described in `transformation.py`. Modes are numbers of its enumerations; each
+/// call is made so many times.
+pub fn official_transformation(
+    calibration: &Path,
+    [depth_mode, color_mode]: [usize; 2],
+    folder: &Path,
+    times: u32,
+) -> Option<Value> {
+    let (python, script) = oracle_script()?;
+    let mut command = Command::new("timeout");
+    let judge = root().join("tests/support/transformation.py");
+    command.args([Path::new("300"), &python, &judge, &script, calibration]);
+    command.args([depth_mode, color_mode].map(|mode| mode.to_string()));
+    command.arg(folder).arg(times.to_string());
+    let output = command.output().expect("timeout is part of every Linux");
+    let complaints = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{complaints}");
+    Some(serde_json::from_slice(&output.stdout).expect("a line of JSON"))
+}

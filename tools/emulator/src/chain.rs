@@ -1,6 +1,7 @@
 //! Cameras in a chain of sync cables.
 
 use crate::faults::Faults;
+use crate::film::Film;
 use crate::kinect::Setup;
 use crate::playback::Playback;
 use crate::timing::Cable;
@@ -33,20 +34,39 @@ pub fn emulated_serial(place: usize, recorded: Option<&str>) -> String {
 /// first then has.
 #[must_use]
 pub fn chain(faults: &[Faults], recording: Option<&Arc<Playback>>) -> Vec<Setup> {
-    let (cable, count) = (Cable::default(), faults.len());
-    let setup = |(i, faults): (usize, &Faults)| {
+    let setup = |place: usize| {
         let recorded = recording.and_then(|playback| playback.serial.as_deref());
-        let serial = emulated_serial(i, recorded);
-        let mut setup = Setup::new(&serial, i as u64 + 1);
+        let mut setup = Setup::new(&emulated_serial(place, recorded), place as u64 + 1);
         if let Some(playback) = recording {
-            setup.view = View::playback(Arc::clone(playback), &serial);
+            setup.view = View::film(Arc::clone(playback) as Arc<dyn Film>, &setup.serial);
         }
+        setup
+    };
+    linked(faults, setup)
+}
+
+/// The same, where each camera has a serial and a film of its own.
+#[must_use]
+pub fn chain_of_films(faults: &[Faults], films: &[(String, Arc<dyn Film>)]) -> Vec<Setup> {
+    let setup = |place: usize| {
+        let (serial, film) = &films[place];
+        let mut setup = Setup::new(serial, place as u64 + 1);
+        setup.view = View::film(Arc::clone(film), serial);
+        setup
+    };
+    linked(&faults[..faults.len().min(films.len())], setup)
+}
+
+fn linked(faults: &[Faults], setup: impl Fn(usize) -> Setup) -> Vec<Setup> {
+    let (cable, count) = (Cable::default(), faults.len());
+    let linked = |(i, faults): (usize, &Faults)| {
+        let mut setup = setup(i);
         setup.sync_in = (i > 0).then(|| cable.clone());
         setup.sync_out = (i + 1 < count).then(|| cable.clone());
         setup.faults = faults.clone();
         setup
     };
-    faults.iter().enumerate().map(setup).collect()
+    faults.iter().enumerate().map(linked).collect()
 }
 
 #[cfg(test)]

@@ -1,8 +1,10 @@
 //! A real recording as what a camera sees: its color bytes, its depth and IR pixels, its IMU
 //! samples.
 
+use crate::film::Film;
 use crate::raw::Body;
 use genlock_formats::k4a::{Capture, Configuration, ImuSample, Recording};
+use std::sync::Arc;
 
 /// The frames of a recording, ready to be sent again.
 #[derive(Debug)]
@@ -11,10 +13,10 @@ pub struct Playback {
     pub configuration: Configuration,
     /// Serial number of the device that recorded it.
     pub serial: Option<String>,
-    pub(crate) calibration: Option<Vec<u8>>,
-    pub(crate) color: Vec<Vec<u8>>,
-    pub(crate) depth: Vec<Body>,
-    pub(crate) imu: Vec<ImuSample>,
+    calibration: Option<Vec<u8>>,
+    color: Vec<Arc<Vec<u8>>>,
+    depth: Vec<Arc<Body>>,
+    imu: Vec<ImuSample>,
     /// Captures that were left out, because an image of them is missing or memory would not hold
     /// them.
     pub left_out: usize,
@@ -84,13 +86,42 @@ impl Playback {
             let body = Body::pack(mode, &depth, &ir.pixels_le()).ok_or_else(|| {
                 format!("the IR image at {} us is too bright for a raw frame", ir.time_us)
             })?;
-            self.depth.push(body);
+            self.depth.push(Arc::new(body));
         }
         if let (Some(_), Some(image)) = (color, &capture.color) {
-            self.color.push(image.bytes.to_vec());
+            self.color.push(Arc::new(image.bytes.to_vec()));
         }
         Ok(true)
     }
+}
+
+/// A recording has no numbers: it is looped.
+impl Film for Playback {
+    fn configuration(&self) -> &Configuration {
+        &self.configuration
+    }
+
+    fn calibration(&self) -> Option<&[u8]> {
+        self.calibration.as_deref()
+    }
+
+    fn color(&self, number: u64) -> Option<Arc<Vec<u8>>> {
+        nth(&self.color, number).cloned()
+    }
+
+    fn depth(&self, number: u64) -> Option<Arc<Body>> {
+        nth(&self.depth, number).cloned()
+    }
+
+    fn imu(&self, number: u64) -> Option<ImuSample> {
+        nth(&self.imu, number).copied()
+    }
+}
+
+/// The item of a number, over and over again.
+pub(crate) fn nth<T>(items: &[T], number: u64) -> Option<&T> {
+    let count = items.len() as u64;
+    items.get(number.checked_rem(count)? as usize)
 }
 
 fn capture_bytes(capture: &Capture<'_>) -> usize {

@@ -1,7 +1,8 @@
-//! What a camera sees: a scene, or a recording.
+//! What a camera sees: a scene, or a film.
 
 use crate::calibration::{Uncalibrate, synthetic};
-use crate::playback::Playback;
+use crate::film::Film;
+use crate::playback::nth;
 use crate::raw::{Body, SensorMode};
 use crate::scene::Scene;
 use genlock_formats::k4a::{ColorMode, DepthMode};
@@ -14,14 +15,17 @@ pub struct View {
     calibration: Arc<Vec<u8>>,
     accelerometer: Uncalibrate,
     gyroscope: Uncalibrate,
-    color: (Option<ColorMode>, Arc<Vec<Vec<u8>>>),
-    depth: (Option<DepthMode>, Arc<Vec<Body>>),
+    color: (Option<ColorMode>, Cycle<Vec<u8>>),
+    depth: (Option<DepthMode>, Cycle<Body>),
 }
+
+/// Images that are sent over and over again.
+type Cycle<T> = Arc<[Arc<T>]>;
 
 #[derive(Debug, Clone)]
 enum Source {
     Scene(Arc<Scene>),
-    Playback(Arc<Playback>),
+    Film(Arc<dyn Film>),
 }
 
 /// What the IMU measures, before the device's calibration is applied to it.
@@ -49,13 +53,13 @@ impl View {
         Self::new(Source::Scene(Arc::new(Scene::new(seed))), synthetic(seed, serial))
     }
 
-    /// A recording, seen by the camera with `serial`. Where the recording has no calibration, a
-    /// synthetic one stands in.
+    /// A film, seen by the camera with `serial`. Where it has no calibration, a synthetic one
+    /// stands in.
     #[must_use]
-    pub fn playback(playback: Arc<Playback>, serial: &str) -> Self {
-        let calibration = playback.calibration.clone();
+    pub fn film(film: Arc<dyn Film>, serial: &str) -> Self {
+        let calibration = film.calibration().map(<[u8]>::to_vec);
         let calibration = calibration.unwrap_or_else(|| synthetic(0, serial));
-        Self::new(Source::Playback(playback), calibration)
+        Self::new(Source::Film(film), calibration)
     }
 
     fn new(source: Source, calibration: Vec<u8>) -> Self {
@@ -64,8 +68,8 @@ impl View {
             accelerometer: Uncalibrate::of(&calibration, "Accelerometer"),
             gyroscope: Uncalibrate::of(&calibration, "Gyro"),
             calibration: Arc::new(calibration),
-            color: (None, Arc::default()),
-            depth: (None, Arc::default()),
+            color: (None, Arc::from([])),
+            depth: (None, Arc::from([])),
         }
     }
 
@@ -78,12 +82,12 @@ impl View {
     /// Gets color images of `mode` ready; says false when there are none of that mode.
     pub fn prepare_color(&mut self, mode: ColorMode) -> bool {
         match &self.source {
-            Source::Playback(playback) => playback.configuration.color == Some(mode),
+            Source::Film(film) => film.configuration().color == Some(mode),
             Source::Scene(_) if self.color.0 == Some(mode) => true,
             Source::Scene(scene) => {
                 let cycle = cycle(mode.size());
-                let images = (0..cycle).map(|number| scene.color(mode, number, cycle)).collect();
-                self.color = (Some(mode), Arc::new(images));
+                let image = |number| Arc::new(scene.color(mode, number, cycle));
+                self.color = (Some(mode), (0..cycle).map(image).collect());
                 true
             }
         }
@@ -98,38 +102,36 @@ impl View {
             SensorMode::QuarterMegaPixel => DepthMode::Wfov2x2Binned,
         };
         match &self.source {
-            Source::Playback(playback) => {
-                playback.configuration.depth.map(SensorMode::of) == Some(sensor)
-            }
+            Source::Film(film) => film.configuration().depth.map(SensorMode::of) == Some(sensor),
             Source::Scene(_) if self.depth.0 == Some(mode) => true,
             Source::Scene(scene) => {
                 let cycle = cycle(mode.size());
                 let body = |number| {
                     let (depth, ir) = scene.depth_and_ir(mode, number, cycle);
-                    Body::pack(mode, &depth, &ir).expect("a scene is never too bright")
+                    Arc::new(Body::pack(mode, &depth, &ir).expect("a scene is never too bright"))
                 };
-                self.depth = (Some(mode), Arc::new((0..cycle).map(body).collect()));
+                self.depth = (Some(mode), (0..cycle).map(body).collect());
                 true
             }
         }
     }
 
-    /// The color image of frame `number`; empty before any was prepared.
+    /// The color image of frame `number`; none before any was prepared, and where a film has none.
     #[must_use]
-    pub fn color(&self, number: u64) -> &[u8] {
-        let images = match &self.source {
-            Source::Playback(playback) => &playback.color,
-            Source::Scene(_) => &*self.color.1,
-        };
-        nth(images, number).map_or(&[], Vec::as_slice)
+    pub fn color(&self, number: u64) -> Option<Arc<Vec<u8>>> {
+        match &self.source {
+            Source::Film(film) => film.color(number),
+            Source::Scene(_) => nth(&self.color.1, number).cloned(),
+        }
     }
 
-    /// The depth and IR images of frame `number`; none before any was prepared.
+    /// The depth and IR images of frame `number`; none before any was prepared, and where a film
+    /// has none.
     #[must_use]
-    pub fn depth(&self, number: u64) -> Option<&Body> {
+    pub fn depth(&self, number: u64) -> Option<Arc<Body>> {
         match &self.source {
-            Source::Playback(playback) => nth(&playback.depth, number),
-            Source::Scene(_) => nth(&self.depth.1, number),
+            Source::Film(film) => film.depth(number),
+            Source::Scene(_) => nth(&self.depth.1, number).cloned(),
         }
     }
 
@@ -137,7 +139,7 @@ impl View {
     #[must_use]
     pub fn imu(&self, number: u64) -> ImuReading {
         let recorded = match &self.source {
-            Source::Playback(playback) => nth(&playback.imu, number),
+            Source::Film(film) => film.imu(number),
             Source::Scene(_) => None,
         };
         let (accelerometer, gyroscope) = match recorded {
@@ -150,11 +152,6 @@ impl View {
             temperature_c: self.accelerometer.temperature_c as f32,
         }
     }
-}
-
-fn nth<T>(items: &[T], number: u64) -> Option<&T> {
-    let count = items.len() as u64;
-    items.get(number.checked_rem(count)? as usize)
 }
 
 /// A camera on a tripod that sways a little: gravity, and a triangle wave of half a second.

@@ -47,7 +47,7 @@ impl Kinect {
                 laser_c: [31.0, 30.5],
             };
             let Some(body) = self.setup.view.depth(k) else {
-                return Read::Pending;
+                continue;
             };
             body.write(k, &trailer, &mut into[..bytes]);
             return match fault {
@@ -160,7 +160,8 @@ impl Kinect {
             if k != before {
                 self.color.position.sent = 0;
             }
-            if self.setup.faults.color(k) != Some(ColorFault::Missing) {
+            let is_sent = self.setup.faults.color(k) != Some(ColorFault::Missing);
+            if is_sent && self.setup.view.color(k).is_some() {
                 return Some(trigger);
             }
             self.color.queue.next = k + 1;
@@ -187,14 +188,14 @@ impl Kinect {
             sof_ticks: self.clock.ticks(now_ns),
             effective: self.color.controls.effective(period_us, k, self.setup.seed),
         };
-        let image = self.setup.view.color(k);
+        let image = self.setup.view.color(k).unwrap_or_default();
         let mut count = 0;
         for packet in into.chunks_exact_mut(packet_bytes) {
             if count == lens.len() {
                 break;
             }
             let middle = self.color.position.sent > 0;
-            let (bytes, last) = self.color.position.payload(image, &facts, fault, packet);
+            let (bytes, last) = self.color.position.payload(&image, &facts, fault, packet);
             let lost = fault == Some(ColorFault::LostPayload) && middle && !last;
             lens[count] = (!lost).then_some(bytes as u32);
             count += 1;

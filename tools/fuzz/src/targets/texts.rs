@@ -6,6 +6,8 @@ use crate::{Outcome, seeds};
 use genlock::cli::problems;
 use genlock::config::{Asked, Devices};
 use genlock::device::Calibration;
+use genlock::geometry::{project, unproject};
+use genlock_formats::k4a::{Calibration as Cameras, DepthMode};
 use genlock_formats::take::Take;
 use genlock_formats::triggers::{Cell, Triggers};
 use std::sync::OnceLock;
@@ -128,5 +130,24 @@ fn calibration(input: &[u8], outcome: &mut Outcome) {
             }
         }
         Err(cause) => outcome.words(&cause),
+    }
+    cameras(input, outcome);
+}
+
+/// The geometry of both cameras: what it gives is a number wherever it gives anything.
+fn cameras(input: &[u8], outcome: &mut Outcome) {
+    let (color, depth) = ("720p".parse().ok(), Some(DepthMode::Nfov2x2Binned));
+    let cameras = match Cameras::of(input, color, depth) {
+        Ok(cameras) => cameras,
+        Err(cause) => return outcome.words(&cause.to_string()),
+    };
+    for camera in [cameras.depth, cameras.color].iter().flatten() {
+        for pixel in [[0.0, 0.0], [160.5, 144.0], [1e6, -1e6]] {
+            let ray = unproject(camera, pixel);
+            let back = ray.and_then(|[x, y]| project(camera, [x * 9.0, y * 9.0, 9.0]));
+            outcome.detail([ray.is_some(), back.is_some()]);
+            let all = ray.into_iter().chain(back).flatten();
+            assert!(all.into_iter().all(f32::is_finite), "a result that is no number");
+        }
     }
 }

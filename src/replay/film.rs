@@ -1,0 +1,144 @@
+//! A take as films for emulated cameras: each sends again what the device of its place recorded.
+
+use super::capture::Decoder;
+use super::cursor::Cursor;
+use super::files::Files;
+use super::reader::{Device, Reader};
+use crate::config::TakePlayed;
+use crate::error::{Error, Result};
+use genlock_emulator::Film;
+use genlock_emulator::raw::Body;
+use genlock_formats::k4a::{ColorFormat, Configuration, DepthMode, Image, ImuSample};
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// Samples that are kept of each device: ten minutes of them. Then they begin anew.
+const SAMPLES_MAX: usize = 1_000_000;
+
+/// The films of the devices of a take, with their serials, the master's first. Frames are read when
+/// they are sent; what is mapped for it stays so until the program ends.
+///
+/// # Errors
+/// `File` when it is no take that devices can play.
+pub fn films(path: &Path) -> Result<Vec<(String, Arc<dyn Film>)>> {
+    let order = TakePlayed::open(path)?.serials;
+    // Films live as long as the emulated devices, which are part of the program.
+    let files: &'static Files = Box::leak(Box::new(Files::open(path)?));
+    let reader: &'static Reader<'static> = Box::leak(Box::new(Reader::open(files)?));
+    let film = |serial: &String| {
+        let place = reader.devices().iter().position(|device| device.serial() == serial);
+        let place =
+            place.ok_or_else(|| Error::file(path, &format!("{serial} has no recording")))?;
+        let device = &reader.devices()[place];
+        let color = device.configuration().color;
+        if color.is_some_and(|mode| mode.format == ColorFormat::Bgra) {
+            let text = format!("the color of {serial} is BGRA, which no device sends");
+            return Err(Error::file(path, &text));
+        }
+        let film = TakeFilm {
+            device,
+            place,
+            first: reader.triggers().start,
+            count: reader.triggers().end - reader.triggers().start,
+            samples: device.recording().imu().flatten().take(SAMPLES_MAX).collect(),
+            shown: Mutex::new(Shown {
+                cursor: reader.cursor(),
+                decoder: Decoder::new(reader),
+                number: None,
+                color: None,
+                depth: None,
+            }),
+        };
+        Ok((serial.clone(), Arc::new(film) as Arc<dyn Film>))
+    };
+    order.iter().map(film).collect()
+}
+
+/// The frames of one device. Trigger and pulse have the same number, as long as the take began
+/// within [`AHEAD_MAX`] pulses of the reset; one that began later is moved to there.
+struct TakeFilm {
+    device: &'static Device<'static>,
+    place: usize,
+    first: u64,
+    count: u64,
+    samples: Vec<ImuSample>,
+    /// What is being sent. The lock is the emulated device's own: nobody else asks for its frames.
+    shown: Mutex<Shown>,
+}
+
+/// Pulses before the first frame, at most: a recorder does not wait long for it.
+const AHEAD_MAX: u64 = 30;
+
+struct Shown {
+    cursor: Cursor<'static, 'static>,
+    decoder: Decoder,
+    number: Option<u64>,
+    color: Option<Arc<Vec<u8>>>,
+    depth: Option<Arc<Body>>,
+}
+
+impl TakeFilm {
+    /// What the pulse of this number shows; nothing before the first trigger of the take, and the
+    /// take again behind its last.
+    fn show<T>(&self, number: u64, pick: impl Fn(&Shown) -> Option<T>) -> Option<T> {
+        let behind = number.checked_sub(self.first.min(AHEAD_MAX))?;
+        let trigger = self.first + behind.checked_rem(self.count)?;
+        let mut shown = self.shown.lock().unwrap_or_else(PoisonError::into_inner);
+        if shown.number != Some(number) {
+            let mut found = shown.cursor.find(trigger);
+            for (place, device) in found.devices.iter_mut().enumerate() {
+                if place != self.place {
+                    device.frames = [const { None }; 3];
+                }
+            }
+            let mut capture = shown.decoder.decode(found);
+            let frames = capture.devices.swap_remove(self.place);
+            shown.number = Some(number);
+            shown.color = frames.color.frame().map(|image| Arc::new(image.bytes.to_vec()));
+            shown.depth =
+                self.device.configuration().depth.and_then(|mode| {
+                    body(mode, frames.depth.frame(), frames.ir.frame()).map(Arc::new)
+                });
+        }
+        pick(&shown)
+    }
+}
+
+/// The raw frame of a depth and an IR image; none where one of them is missing or does not fit.
+fn body(mode: DepthMode, depth: Option<&Image<'_>>, ir: Option<&Image<'_>>) -> Option<Body> {
+    let fits = |image: &&Image<'_>| image.bytes.len() == mode.image_bytes();
+    let ir = ir.filter(fits)?.pixels_le();
+    match mode.has_depth() {
+        true => Body::pack(mode, &depth.filter(fits)?.pixels_le(), &ir),
+        false => Body::pack(mode, &[], &ir),
+    }
+}
+
+impl std::fmt::Debug for TakeFilm {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "film of {}", self.device.serial())
+    }
+}
+
+impl Film for TakeFilm {
+    fn configuration(&self) -> &Configuration {
+        self.device.configuration()
+    }
+
+    fn calibration(&self) -> Option<&[u8]> {
+        self.device.recording().calibration()
+    }
+
+    fn color(&self, number: u64) -> Option<Arc<Vec<u8>>> {
+        self.show(number, |shown| shown.color.clone())
+    }
+
+    fn depth(&self, number: u64) -> Option<Arc<Body>> {
+        self.show(number, |shown| shown.depth.clone())
+    }
+
+    fn imu(&self, number: u64) -> Option<ImuSample> {
+        let number = number.checked_rem(self.samples.len() as u64)?;
+        self.samples.get(number as usize).copied()
+    }
+}
