@@ -67,15 +67,18 @@ pub fn point_cloud(ns: u64, frame: &str, cloud: &Cloud<'_>) -> Vec<u8> {
         fields.extend([("red", 12, UINT8), ("green", 13, UINT8), ("blue", 14, UINT8)]);
         fields.push(("alpha", 15, UINT8));
     }
-    let mut data = Vec::new();
-    for (point, [red, green, blue]) in cloud.points() {
-        data.extend(point.iter().flat_map(|metres| metres.to_le_bytes()));
-        if cloud.is_colored() {
-            data.extend([red, green, blue, u8::MAX]);
-        }
-    }
     let stride = if cloud.is_colored() { 16 } else { 12 };
-    let message = at(ns).string(2, frame).message(3, &pose).fixed32(4, stride);
+    let mut data = Vec::with_capacity(cloud.points_max() * stride);
+    for ([x, y, z], [red, green, blue]) in cloud.points() {
+        let mut point = [0; 16];
+        let (axes, color) = point.split_at_mut(12);
+        for (axis, metres) in axes.as_chunks_mut::<4>().0.iter_mut().zip([x, y, z]) {
+            *axis = metres.to_le_bytes();
+        }
+        color.copy_from_slice(&[red, green, blue, u8::MAX]);
+        data.extend_from_slice(&point[..stride]);
+    }
+    let message = at(ns).string(2, frame).message(3, &pose).fixed32(4, stride as u32);
     let message = fields.into_iter().fold(message, |message, (name, offset, kind)| {
         let field = Message::default().string(1, name).fixed32(2, offset).varint(3, kind);
         message.message(5, &field)

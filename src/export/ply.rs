@@ -88,25 +88,28 @@ impl Sink for Ply {
 
 /// A cloud as a file, and how many points it has.
 fn file(cloud: &Cloud<'_>) -> (usize, Vec<u8>) {
-    let mut body = Vec::new();
-    let mut count = 0;
-    for (point, color) in cloud.points() {
-        body.extend(point.iter().flat_map(|metres| metres.to_le_bytes()));
-        if cloud.is_colored() {
-            body.extend(color);
+    let bytes = if cloud.is_colored() { 15 } else { 12 };
+    let mut body = Vec::with_capacity(cloud.points_max() * bytes);
+    for ([x, y, z], color) in cloud.points() {
+        let mut vertex = [0; 15];
+        let (axes, rest) = vertex.split_at_mut(12);
+        for (axis, metres) in axes.as_chunks_mut::<4>().0.iter_mut().zip([x, y, z]) {
+            *axis = metres.to_le_bytes();
         }
-        count += 1;
+        rest.copy_from_slice(&color);
+        body.extend_from_slice(&vertex[..bytes]);
     }
+    let count = body.len() / bytes;
     let mut head = format!(
         "ply\nformat binary_little_endian 1.0\ncomment metres in the depth camera's frame: x \
          right, y down, z ahead\nelement vertex {count}\n"
     );
     let floats = ["x", "y", "z"].map(|axis| format!("property float {axis}\n"));
-    let bytes = ["red", "green", "blue"].map(|color| format!("property uchar {color}\n"));
+    let colors = ["red", "green", "blue"].map(|color| format!("property uchar {color}\n"));
     head += &floats.concat();
     if cloud.is_colored() {
-        head += &bytes.concat();
+        head += &colors.concat();
     }
     head += "end_header\n";
-    (count, [head.into_bytes(), body].concat())
+    (count, [head.as_bytes(), &body].concat())
 }

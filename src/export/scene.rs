@@ -106,7 +106,7 @@ impl Optics {
         let rays = self.rays.as_ref().ok_or("the depth camera is off")?;
         rays.cloud(&self.depth, &mut self.points).map_err(|cause| cause.to_string())?;
         self.colors.clear();
-        if let (Some(registration), Some(rgb)) = (&self.registration, rgb) {
+        if let (Some(registration), Some(rgb)) = (&mut self.registration, rgb) {
             let done = registration.color_into_depth(
                 &self.depth,
                 rgb.as_chunks::<3>().0,
@@ -148,6 +148,11 @@ impl Cloud<'_> {
     /// Whether its points have colors.
     pub fn is_colored(&self) -> bool {
         !self.colors.is_empty()
+    }
+
+    /// Points of the image, whether they are there or not.
+    pub fn points_max(&self) -> usize {
+        self.points.len()
     }
 
     /// Its points that are there, in metres; each with its color, black where it has none.

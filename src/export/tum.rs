@@ -128,8 +128,11 @@ impl Sink for Tum {
 
 /// Millimetres as units of the benchmark, little-endian; none where they do not fit.
 fn units(pixels_mm: &[u16]) -> Vec<u8> {
-    let unit = |mm: &u16| mm.checked_mul(UNITS_PER_MM).unwrap_or(0).to_le_bytes();
-    pixels_mm.iter().flat_map(unit).collect()
+    let mut units = vec![0; pixels_mm.len() * 2];
+    for (unit, mm) in units.as_chunks_mut::<2>().0.iter_mut().zip(pixels_mm) {
+        *unit = mm.checked_mul(UNITS_PER_MM).unwrap_or(0).to_le_bytes();
+    }
+    units
 }
 
 #[cfg(test)]
