@@ -128,11 +128,7 @@ fn tables_stand_beside_images() {
             assert!((1.7e9..1e10).contains(&seconds), "{seconds}");
         }
         let imu = read("imu.csv");
-        let take = Files::open(take()).expect("a take");
-        let told = take.take().devices.iter().find(|device| device.serial == serial);
-        let samples = told.and_then(|device| device.frames.get("imu")).copied();
-        let lines = imu.lines().count() as u64 - 1;
-        assert!(lines > 400 && samples == Some(lines), "{lines} {samples:?}");
+        assert_eq!(imu.lines().count() as u64 - 1, samples_of(serial));
         let cells = imu.lines().nth(1).expect("a sample").split(',').count();
         assert_eq!((cells, imu.lines().next().map(|head| head.split(',').count())), (10, Some(10)));
     }
@@ -196,7 +192,7 @@ fn the_mcap_package_reads_every_message() {
         assert!((pose["x"].as_f64().expect("a number") - 0.032).abs() < 0.002, "{pose}");
         let gravity = first("imu")["z"].as_f64().expect("a number");
         assert!((-11.0..-9.0).contains(&gravity), "{gravity}");
-        assert!(messages("imu").len() > 400);
+        assert_eq!(messages("imu").len() as u64, samples_of(serial));
         let json = official_dump(&take().join(format!("{serial}.mkv"))).expect("as above");
         let json = &json.expect("it opens")["attachments"]["calibration.json"]["sha256"];
         assert!(json.is_string());
@@ -210,6 +206,14 @@ fn the_mcap_package_reads_every_message() {
     assert!(clouds[0]["points"].as_u64() > Some(10_000));
     let fields = ["x", "y", "z", "red", "green", "blue", "alpha"];
     assert_eq!(clouds[0]["fields"], serde_json::json!(fields));
+}
+
+/// How many IMU samples a device of the take has.
+fn samples_of(serial: &str) -> u64 {
+    let files = Files::open(take()).expect("a take");
+    let told = files.take().devices.iter().find(|device| device.serial == serial);
+    let samples = told.and_then(|device| device.frames.get("imu")).copied();
+    samples.filter(|samples| *samples > 400).expect("samples of half a second")
 }
 
 fn float(value: &Value) -> f32 {
@@ -385,6 +389,20 @@ fn what_is_selected_is_exported_and_no_more() {
     let imu = fs::read_to_string(out.join(serial).join("imu.csv")).expect("a table");
     let samples = imu.lines().count() - 1;
     assert!((200_u32..=420).contains(&(samples as u32)), "{samples}");
+    // The same part as MCAP: of its topics those of depth and the IMU, with as many samples.
+    let mcap = folder.path().join("mcap");
+    let options = ["--to", "mcap", "--triggers", &range, "--every", "3"];
+    exported(0, take(), &mcap, &[&options[..], &more].concat());
+    if let Some(found) = read_export("mcap", &mcap) {
+        let topics = found["topics"].as_object().expect("topics");
+        let count = |topic: &str| {
+            let messages = topics.get(&format!("/{serial}/{topic}"));
+            messages.and_then(|topic| topic["messages"].as_array()).map(Vec::len)
+        };
+        assert_eq!((count("depth/image"), count("imu")), (Some(2), Some(samples)));
+        assert_eq!((count("color/image"), count("ir/image")), (None, None));
+        assert!(topics.keys().all(|topic| topic.starts_with(&format!("/{serial}/"))));
+    }
     let same = folder.path().join("same");
     let (from, to) = ((first + 1).to_string(), (first + 4).to_string());
     let options = ["--to", "png", "--from-trigger", &from, "--to-trigger", &to, "--every", "3"];

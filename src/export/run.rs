@@ -6,7 +6,7 @@ use super::imu;
 use super::output::{Output, Packed, Piece};
 use super::place::{Folder, Noted, Place};
 use super::scene::Scene;
-use super::select::Selected;
+use super::select::{Chosen, Selected};
 use super::sink::{IMAGES, LOSSES, Made, Shape, Sink, View, loss_row};
 use super::tar;
 use super::times::Times;
@@ -96,7 +96,7 @@ impl<'f> Run<'_, 'f> {
 
     /// About the memory that making something of a trigger takes.
     fn made_bytes(&self) -> usize {
-        let of_device = |chosen: &super::select::Chosen<'_, '_>| {
+        let of_device = |chosen: &Chosen<'_, '_>| {
             let configuration = chosen.device.configuration();
             let color = configuration.color.map_or(0, |color| color.image_bytes_max() * 2);
             let depth = configuration.depth.map_or(0, |depth| {
@@ -208,7 +208,7 @@ impl<'a, 'f> Samples<'a, 'f> {
         let next = trigger.saturating_add(self.selected.every as u64);
         let is_last = next > *self.selected.triggers.end();
         let devices = self.selected.devices.iter().zip(&mut self.left);
-        let deal = |(chosen, left): (&super::select::Chosen<'_, '_>, &mut Range<u64>)| {
+        let deal = |(chosen, left): (&Chosen<'_, '_>, &mut Range<u64>)| {
             let device: &FoundDevice<'f> = &found.devices[chosen.place];
             let first = imu::first_us(chosen, device).map(|us| us.saturating_add(1));
             let to = if is_last { left.end } else { first.unwrap_or(left.start) };
