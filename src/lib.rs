@@ -3,11 +3,12 @@
 //! Rooms, lowest floor first: [`error`], [`clock`], [`pool`], [`lane`], [`stage`] and [`deal`] know
 //! nothing of cameras; [`frame`] and [`config`] are values, [`geometry`] the arithmetic of space;
 //! [`usb`] is the door to devices, [`sync`] the arithmetic of time; [`device`] is one Azure Kinect,
-//! [`rig`] many as one; [`record`] makes takes, [`align`] tells a take from its files alone,
-//! [`repair`] finishes what a crash left open, [`convert`] stores takes otherwise, [`replay`] reads
-//! them, [`export`] turns them into what other programs read.
+//! [`rig`] many as one; [`record`] makes takes, [`batch`] one after the other; [`align`] tells a
+//! take from its files alone, [`repair`] finishes what a crash left open, [`convert`] stores takes
+//! otherwise, [`replay`] reads them, [`export`] turns them into what other programs read.
 
 pub mod align;
+pub mod batch;
 pub mod cli;
 pub mod clock;
 pub mod config;

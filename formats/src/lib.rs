@@ -9,6 +9,7 @@ pub mod ebml;
 mod error;
 pub mod k4a;
 pub mod mkv;
+pub mod session;
 pub mod take;
 pub mod triggers;
 

@@ -1,11 +1,13 @@
 //! The words of the user: one file per command.
 
 mod align;
+mod batch;
 mod bus;
 mod check;
 mod convert;
 mod devices;
 mod export;
+mod generate;
 mod info;
 mod list;
 mod out;
@@ -31,7 +33,7 @@ use std::process::ExitCode;
 
 /// Headless synchronized recorder for rigs of Azure Kinect DK cameras.
 #[derive(Debug, Parser)]
-#[command(version, propagate_version = true)]
+#[command(version, propagate_version = true, max_term_width = 100)]
 #[command(
     after_help = "Exit codes: 0 whole, 1 failed, 2 usage, 3 finished with losses, or out of step."
 )]
@@ -42,16 +44,23 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Show the devices: serial, firmware, sync jacks, USB path
+    List(list::ListArgs),
+    /// Write a rig file
+    Rig(rig::RigArgs),
     /// Check the rig before a take: every finding with its fix
     Check(check::CheckArgs),
     /// Record one take
     #[command(after_help = "SIGINT, SIGTERM and SIGHUP stop the take at its next trigger and \
                             finish its files; a second one ends genlock at once.")]
     Record(RecordArgs),
-    /// Show the devices: serial, firmware, sync jacks, USB path
-    List(list::ListArgs),
-    /// Write a rig file
-    Rig(rig::RigArgs),
+    /// Record a session: the takes of a plan, one after the other
+    #[command(after_help = "Run again, it goes on with what is left; nothing is overwritten. \
+                            SIGINT, SIGTERM and SIGHUP finish the take's files and end the \
+                            session; a second one ends genlock at once.\n\n\
+                            Exit codes: 0 all takes are whole; 3 some have losses; 1 some failed \
+                            or are missing, or a dry run does not fit on the disk; 2 usage.")]
+    Batch(batch::BatchArgs),
     /// Show what is in takes and recordings
     Info(info::InfoArgs),
     /// Read takes and recordings through: are they whole?
@@ -76,11 +85,14 @@ enum Command {
                             1 failed; 2 usage.")]
     Replay(replay::ReplayArgs),
     /// Make one take of files that were recorded device by device
-    #[command(
-        after_help = "Exit codes: 0 aligned, in step and complete; 3 aligned, and frames are \
-                            missing or out of step; 1 failed; 2 usage."
-    )]
+    #[command(after_help = "Exit codes: 0 aligned, complete and in step; 3 aligned, with losses \
+                            or out of step; 1 failed; 2 usage.")]
     Align(align::AlignArgs),
+    /// Print what a shell needs to complete commands
+    #[command(after_help = "In bash: source <(genlock completions bash)")]
+    Completions(generate::CompletionsArgs),
+    /// Write the manual pages
+    Man(generate::ManArgs),
 }
 
 /// How a command ended, for the program that called it.
@@ -98,10 +110,11 @@ enum Verdict {
 #[must_use]
 pub fn main() -> ExitCode {
     let done = match Cli::parse().command {
-        Command::Check(args) => check::run(&args),
-        Command::Record(args) => record::run(args),
         Command::List(args) => list::run(&args),
         Command::Rig(args) => rig::run(&args),
+        Command::Check(args) => check::run(&args),
+        Command::Record(args) => record::run(args),
+        Command::Batch(args) => batch::run(&args),
         Command::Info(args) => info::run(&args),
         Command::Verify(args) => verify::run(&args),
         Command::Repair(args) => repair::run(&args),
@@ -109,6 +122,8 @@ pub fn main() -> ExitCode {
         Command::Export(args) => export::run(&args),
         Command::Replay(args) => replay::run(&args),
         Command::Align(args) => align::run(&args),
+        Command::Completions(args) => generate::completions(&args),
+        Command::Man(args) => generate::man(&args),
     };
     match done {
         Ok(Verdict::Whole) => ExitCode::SUCCESS,

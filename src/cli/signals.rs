@@ -1,5 +1,6 @@
-//! Signals that stop a take, and those that must not.
+//! Signals that stop a take or a session, and those that must not.
 
+use crate::batch::Stop;
 use crate::error::{Error, Result};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGXFSZ};
 use signal_hook::flag;
@@ -18,24 +19,40 @@ const SAME: Duration = Duration::from_secs(1);
 /// one, a second later or more, ends the process as signals do. Whoever started us with SIGHUP
 /// ignored, as `nohup` does, wants us to outlive the terminal.
 pub(super) fn stop_on_signals() -> Result<Arc<AtomicBool>> {
-    let failed = |cause| Error::Device(format!("cannot watch for signals: {cause}"));
     let stop = Arc::new(AtomicBool::new(false));
+    on_signals(Arc::clone(&stop), end_as)?;
+    Ok(stop)
+}
+
+/// The same for a batch, which must see to its takes and hooks before a second signal ends it.
+pub(super) fn stop_batch_on_signals() -> Result<Stop> {
+    let stop = Stop::default();
+    let again = Arc::clone(&stop.again);
+    on_signals(Arc::clone(&stop.stop), move |signal| again.store(signal, Ordering::Release))?;
+    Ok(stop)
+}
+
+/// Ends the process as a signal does.
+pub(super) fn end_as(signal: i32) {
+    // One that cannot end the process leaves it to finish.
+    let _ = emulate_default_handler(signal);
+}
+
+fn on_signals(first: Arc<AtomicBool>, again: impl Fn(i32) + Send + 'static) -> Result<()> {
+    let failed = |cause| Error::Device(format!("cannot watch for signals: {cause}"));
     let hang_up = (!is_ignored(SIGHUP)).then_some(SIGHUP);
     let mut signals = Signals::new([SIGINT, SIGTERM].into_iter().chain(hang_up)).map_err(failed)?;
-    let told = Arc::clone(&stop);
     let listen = move || {
-        let mut first = None;
+        let mut begun = None;
         for signal in signals.forever() {
-            told.store(true, Ordering::Release);
-            if first.get_or_insert_with(Instant::now).elapsed() > SAME {
-                // One that cannot end the process leaves it to finish.
-                let _ = emulate_default_handler(signal);
+            first.store(true, Ordering::Release);
+            if begun.get_or_insert_with(Instant::now).elapsed() > SAME {
+                again(signal);
             }
         }
     };
     Builder::new().name("signals".to_owned()).spawn(listen).map_err(failed)?;
-    fail_at_size_limits()?;
-    Ok(stop)
+    fail_at_size_limits()
 }
 
 /// A write to a file at its size limit fails, as on a full disk, so that files can be closed; it

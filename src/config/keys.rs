@@ -1,5 +1,6 @@
 //! The keys of a rig: what each one takes, and what it sets.
 
+use super::values::{Taken, Told, path, printable, put, text, time, unknown, within, yes_or_no};
 use super::{EMULATED_MAX, ENCODERS_MAX, Keeping, Named, Opening, Setting, Shed, Storing};
 use genlock_emulator::Faults;
 use genlock_formats::depth::Level;
@@ -12,10 +13,6 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 use toml::{Table, Value};
-
-/// Why a value was not taken: what would be.
-type Told = Result<(), String>;
-type Taken<T> = Result<T, String>;
 
 /// What is set for the rig, not for a device of it.
 #[derive(Debug, Default)]
@@ -128,30 +125,6 @@ pub fn check(key: &str, value: &Value) -> Result<(), String> {
     }
 }
 
-/// That there is no such key, and which comes nearest.
-pub(super) fn unknown<S: AsRef<str>>(key: &str, known: &[S]) -> String {
-    // Below this, names have little in common but their alphabet.
-    const ALIKE: f64 = 0.75;
-    let known = known.iter().map(AsRef::as_ref);
-    let likeness = |name: &&str| strsim::jaro_winkler(key, name);
-    let nearest = known.clone().max_by(|a, b| likeness(a).total_cmp(&likeness(b)));
-    match nearest.filter(|name| likeness(name) > ALIKE) {
-        Some(nearest) => format!("unknown key {key}: did you mean {nearest}?"),
-        None => format!("unknown key {key}: there are {}", known.collect::<Vec<_>>().join(", ")),
-    }
-}
-
-fn put<T>(place: &mut T, taken: Taken<T>) -> Told {
-    *place = taken?;
-    Ok(())
-}
-
-fn within<T: TryFrom<i64>>(value: &Value, range: RangeInclusive<i64>) -> Taken<T> {
-    let number = value.as_integer().filter(|number| range.contains(number));
-    let number = number.and_then(|number| T::try_from(number).ok());
-    number.ok_or_else(|| format!("takes a whole number from {} to {}", range.start(), range.end()))
-}
-
 fn some(value: &Value, range: RangeInclusive<i64>) -> Taken<Option<i32>> {
     within(value, range).map(Some)
 }
@@ -193,31 +166,6 @@ fn rate(value: &Value) -> Taken<Rate> {
     rate.ok_or_else(|| "takes 30, 15 or 5".to_owned())
 }
 
-fn yes_or_no(value: &Value) -> Taken<bool> {
-    value.as_bool().ok_or_else(|| "takes true or false".to_owned())
-}
-
-fn text(value: &Value) -> Taken<&str> {
-    value.as_str().ok_or_else(|| "takes a text in quotes".to_owned())
-}
-
-/// What can be printed on one line, and told from its surroundings.
-pub(super) fn printable(value: &Value) -> Taken<String> {
-    let text = text(value)?;
-    let blank = text.trim().len() != text.len() || text.is_empty();
-    match blank || text.chars().any(char::is_control) {
-        true => Err("takes a text that can be printed, without blanks around it".to_owned()),
-        false => Ok(text.to_owned()),
-    }
-}
-
-fn path(value: &Value) -> Taken<Option<PathBuf>> {
-    match text(value)? {
-        "" => Err("takes a path".to_owned()),
-        path => Ok(Some(path.into())),
-    }
-}
-
 fn word<T: FromStr<Err = ParseModeError>>(value: &Value) -> Taken<T> {
     text(value)?.parse().map_err(|cause: ParseModeError| cause.to_string().to_lowercase())
 }
@@ -242,18 +190,6 @@ fn sync_every(value: &Value) -> Taken<Duration> {
 fn rejoin_for(value: &Value) -> Taken<Duration> {
     let why = "takes a time up to a day, 0 for not at all: seconds, or \"10s\", \"5m\", \"1h\"";
     time(value, 0.0..=86_400.0).ok_or_else(|| why.to_owned())
-}
-
-/// A time within a range of seconds, beyond which somebody means something else.
-fn time(value: &Value, range: RangeInclusive<f64>) -> Option<Duration> {
-    let given = match value {
-        Value::Integer(number) => Some(*number as f64),
-        Value::Float(number) => Some(*number),
-        Value::String(text) if text.trim_start_matches('0') == "s" => Some(0.0),
-        Value::String(text) => seconds(text).ok(),
-        _ => None,
-    };
-    given.filter(|given| range.contains(given)).map(Duration::from_secs_f64)
 }
 
 fn shed(value: &Value) -> Taken<Vec<Shed>> {
@@ -291,24 +227,6 @@ fn level(value: &Value) -> Taken<Level> {
         Some("fast") => Ok(Level::Fast),
         Some("default") => Ok(Level::Default),
         _ => Err("takes \"fast\" or \"default\"".to_owned()),
-    }
-}
-
-/// Reads a time: seconds, or 10s, 2m, 1h.
-///
-/// # Errors
-/// What a time is.
-pub fn seconds(text: &str) -> Result<f64, String> {
-    let (number, unit) = match text.strip_suffix(['s', 'm', 'h']) {
-        Some(number) if text.ends_with('m') => (number, 60.0),
-        Some(number) if text.ends_with('h') => (number, 3600.0),
-        Some(number) => (number, 1.0),
-        None => (text, 1.0),
-    };
-    match number.parse::<f64>().map(|number| number * unit) {
-        // Beyond a year, somebody means something else.
-        Ok(seconds) if seconds > 0.0 && seconds < 3.2e7 => Ok(seconds),
-        _ => Err("not a time: use seconds, or 10s, 2m, 1h".to_owned()),
     }
 }
 
@@ -373,14 +291,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn times_read_with_and_without_units() {
-        assert_eq!(seconds("5"), Ok(5.0));
-        assert_eq!(seconds("0.5s"), Ok(0.5));
-        assert_eq!(seconds("2m"), Ok(120.0));
-        assert_eq!(seconds("1h"), Ok(3600.0));
-        for wrong in ["", "0", "-1", "m", "10d", "inf", "nan"] {
-            assert!(seconds(wrong).is_err(), "{wrong}");
-        }
+    fn a_warm_up_is_a_time_and_may_be_none() {
         assert_eq!(warm_up(&Value::from("2s")), Ok(Duration::from_secs(2)));
         assert_eq!(warm_up(&Value::from("0s")), Ok(Duration::ZERO));
         for wrong in [Value::from(-1), Value::from(f64::NAN), Value::from("11m"), Value::from(true)]

@@ -5,6 +5,7 @@ use super::keys::{self, CONTROLS, Key};
 use super::played::Played;
 use super::rig_file::{Entry, RigFile};
 use super::setting::{Given, Layer, Origin};
+use super::values::unknown;
 use super::{ColorControls, Named, Pick, Wanted, default_rate};
 use crate::error::{Error, Result};
 use genlock_emulator::Faults;
@@ -306,7 +307,7 @@ fn nobody(path: &str, given: &Given, known: &[(String, String)]) -> Error {
     let all = keys::all();
     let device = all.iter().find_map(|key| path.strip_suffix(key.as_str())?.strip_suffix('.'));
     let Some(device) = device else {
-        return Error::Usage(format!("{origin}: {}", keys::unknown(path, &all)));
+        return Error::Usage(format!("{origin}: {}", unknown(path, &all)));
     };
     let called: Vec<_> = known.iter().map(|(called, _)| called.as_str()).collect();
     Error::Usage(match called.is_empty() {

@@ -6,16 +6,19 @@
 
 mod keys;
 mod layers;
+pub mod lines;
 mod played;
 mod resolve;
 mod rig_file;
 mod setting;
 mod take_played;
+pub mod values;
 
-pub use keys::{all as keys, check, seconds};
+pub use keys::{all as keys, check};
 pub use resolve::{Asked, Rig};
 pub use setting::{Flag, value_of};
 pub use take_played::TakePlayed;
+pub use values::seconds;
 
 use crate::error::{Error, Result};
 use genlock_emulator::Faults;

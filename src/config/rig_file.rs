@@ -3,14 +3,14 @@
 
 use super::EMULATED_MAX;
 use super::keys::{self, Key};
+use super::lines::{self, Lines, in_order};
 use super::setting::{Given, Layer, Origin};
+use super::values::{printable, unknown};
 use crate::error::{Error, Result};
-use serde::Deserialize;
-use std::fs::File;
-use std::io::Read;
-use std::ops::Range;
+use std::borrow::Cow;
+use std::ops::{Deref, Range};
 use std::path::{Path, PathBuf};
-use toml::de::{DeTable, DeValue, ValueDeserializer};
+use toml::de::{DeTable, DeValue};
 use toml::{Spanned, Value};
 
 /// What a rig file says, each setting checked by itself.
@@ -87,18 +87,9 @@ impl Part {
             Some(Key::Device(_)) if name == "name" || self == Self::Emulator => {
                 format!("{name} is of a device: put it under its [[device]]")
             }
-            _ => keys::unknown(name, &known),
+            _ => unknown(name, &known),
         }
     }
-}
-
-type Pair<'i> = (Spanned<std::borrow::Cow<'i, str>>, Spanned<DeValue<'i>>);
-
-/// In the order of the file, so that the first error told is the first a person finds.
-fn in_order(table: DeTable<'_>) -> Vec<Pair<'_>> {
-    let mut pairs: Vec<_> = table.into_iter().collect();
-    pairs.sort_by_key(|(key, _)| key.span().start);
-    pairs
 }
 
 impl RigFile {
@@ -107,30 +98,15 @@ impl RigFile {
     /// # Errors
     /// `Usage` with file, line and column.
     pub fn read(path: &Path) -> Result<Self> {
-        /// A rig of hundreds of devices fits. The place of every setting is counted from the front,
-        /// which would take minutes in a file of megabytes.
-        const BYTES_MAX: u64 = 128 << 10;
-        let refused = |why: &dyn std::fmt::Display| {
-            Error::Usage(format!("cannot read the rig file {}: {why}", path.display()))
-        };
-        let mut text = String::new();
-        let file = File::open(path).map_err(|cause| refused(&cause))?;
-        let read = file.take(BYTES_MAX + 1).read_to_string(&mut text);
-        if read.map_err(|cause| refused(&cause))? as u64 > BYTES_MAX {
-            return Err(refused(&"it is larger than 128 KiB"));
-        }
-        Self::parse(path, &text)
+        Self::parse(path, &lines::read(path, "rig file")?)
     }
 
     /// Reads the text of the rig file at `path`.
     pub fn parse(path: &Path, text: &str) -> Result<Self> {
-        let reader = Reader { path, text };
-        let table = DeTable::parse(text).map_err(|cause| {
-            let start = cause.span().map_or(text.len(), |span| span.start);
-            reader.refuse(start..start, cause.message())
-        })?;
+        let reader = Reader(Lines { path, text });
+        let table = reader.whole()?;
         let mut file = Self { path: Some(path.to_owned()), ..Self::default() };
-        for (key, value) in in_order(table.into_inner()) {
+        for (key, value) in in_order(table) {
             match key.get_ref().as_ref() {
                 "emulator" => {
                     file.emulator = true;
@@ -177,28 +153,27 @@ impl RigFile {
     }
 }
 
-struct Reader<'a> {
-    path: &'a Path,
-    text: &'a str,
+/// Reads the parts of a rig file.
+struct Reader<'a>(Lines<'a>);
+
+impl<'a> Deref for Reader<'a> {
+    type Target = Lines<'a>;
+
+    fn deref(&self) -> &Lines<'a> {
+        &self.0
+    }
 }
 
 impl Reader<'_> {
-    fn at(&self, span: &Range<usize>) -> Origin {
-        let before = self.text.get(..span.start).unwrap_or(self.text);
-        let line = before.matches('\n').count() + 1;
-        let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
-        Origin::File(format!("{}:{line}:{column}", self.path.display()))
-    }
-
-    fn refuse(&self, span: Range<usize>, why: &str) -> Error {
-        Error::Usage(format!("{}: {why}", self.at(&span)))
+    fn origin(&self, span: &Range<usize>) -> Origin {
+        Origin::File(self.at(span))
     }
 
     /// The settings of a part that is a table of its own.
     fn table(
         &self,
         part: Part,
-        name: &Spanned<std::borrow::Cow<str>>,
+        name: &Spanned<Cow<str>>,
         value: Spanned<DeValue>,
         layer: &mut Layer,
     ) -> Result<()> {
@@ -220,7 +195,7 @@ impl Reader<'_> {
     fn setting(
         &self,
         part: Part,
-        name: &Spanned<std::borrow::Cow<str>>,
+        name: &Spanned<Cow<str>>,
         value: Spanned<DeValue>,
         layer: &mut Layer,
     ) -> Result<()> {
@@ -236,22 +211,7 @@ impl Reader<'_> {
                 *path = self.beside(path);
             }
         }
-        layer.put(&key, Given { value, origin: self.at(&name.span()) })
-    }
-
-    fn value(&self, value: Spanned<DeValue>) -> Result<Value> {
-        let span = value.span();
-        Value::deserialize(ValueDeserializer::from(value))
-            .map_err(|cause| self.refuse(cause.span().unwrap_or(span), cause.message()))
-    }
-
-    /// A path of the file is seen from the folder that the file is in.
-    fn beside(&self, path: &str) -> String {
-        let beside = self.path.parent().unwrap_or(Path::new("")).join(path);
-        match beside.to_str() {
-            Some(beside) if !path.is_empty() => beside.to_owned(),
-            _ => path.to_owned(),
-        }
+        layer.put(&key, Given { value, origin: self.origin(&name.span()) })
     }
 
     fn devices(&self, value: Spanned<DeValue>) -> Result<Vec<Entry>> {
@@ -276,9 +236,9 @@ impl Reader<'_> {
         for (key, value) in in_order(table) {
             match key.get_ref().as_ref() {
                 "serial" => {
-                    let at = self.at(&key.span());
+                    let at = self.origin(&key.span());
                     let value = self.value(value)?;
-                    let text = keys::printable(&value);
+                    let text = printable(&value);
                     let text = text.map_err(|why| format!("{at}: serial = {value}: {why}"));
                     serial = Some((text.map_err(Error::Usage)?, at));
                 }

@@ -172,6 +172,24 @@ mod tests {
         assert_eq!(at([0; 3]), ([1, 0, 0], [0; 3]));
     }
 
+    /// Lenses and poses that `Calibration` lets pass and no camera has, with images of any depth.
+    #[test]
+    fn wild_lenses_give_images_and_no_panic() {
+        let sound = registration();
+        let depth: Vec<_> = (0..320 * 288_u32).map(|at| ((at * 40_503) >> 7) as u16).collect();
+        let color = vec![[9; 4]; 1280 * 720];
+        for (focal, bend, shift) in [(1e5, 0.0, 0.0), (1.0, 3e38, 1e4), (600.0, -50.0, 9e3)] {
+            let mut wild = sound.clone();
+            (wild.color.fx, wild.color.fy, wild.color.cx) = (focal, focal, -focal);
+            (wild.color.k, wild.color.p) = ([bend; 6], [bend; 2]);
+            wild.color_from_depth.translation_mm = [shift, -shift, shift];
+            let (mut in_color, mut in_depth) = (Vec::new(), Vec::new());
+            wild.depth_into_color(&depth, &mut in_color).expect("an image");
+            wild.color_into_depth(&depth, &color, &mut in_depth).expect("an image");
+            assert_eq!((in_color.len(), in_depth.len()), (color.len(), depth.len()));
+        }
+    }
+
     #[test]
     fn images_of_other_modes_and_cameras_that_are_off_are_refused() {
         let mut registration = registration();

@@ -253,7 +253,7 @@ pub fn give_name(part: &Path, path: &Path) -> Result<()> {
 ///
 /// # Errors
 /// `Disk` when the system cannot.
-pub(super) fn keep_name(path: &Path) -> Result<()> {
+pub fn keep_name(path: &Path) -> Result<()> {
     let folder = match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),

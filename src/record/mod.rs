@@ -28,7 +28,7 @@ mod window;
 
 pub use cameras::Cameras;
 pub use counters::{Counters, Presence};
-pub use disk::{Disk, PartFile, give_name, is_taken, part_path};
+pub use disk::{Disk, PartFile, give_name, is_taken, keep_name, part_path};
 pub use encode::{Encoder, swap_bytes};
 pub use evidence::UNNOTED;
 pub use file::{About, RecordingFile};

@@ -1,0 +1,266 @@
+//! `genlock batch`: a session of takes.
+
+use super::signals::{end_as, stop_batch_on_signals};
+use super::{Verdict, plain, print, print_json, tell};
+use crate::batch::{self, Batch, Event, Plan, join, read_session};
+use crate::error::Result;
+use crate::rig::disk::free_bytes;
+use clap::Args;
+use genlock_formats::session::{Session, Standing, Take, Try};
+use serde::Serialize;
+use std::io::{IsTerminal, Write};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+/// Options of `genlock batch`.
+#[derive(Debug, Args)]
+pub struct BatchArgs {
+    /// The plan: the takes, how they are made, and where they go (docs/batch.md)
+    #[arg(value_name = "PLAN.toml")]
+    plan: PathBuf,
+    /// Show what would be recorded, with time and disk space; record and write nothing
+    #[arg(long)]
+    dry_run: bool,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+    /// Say nothing but errors, losses and the summary
+    #[arg(short, long)]
+    quiet: bool,
+}
+
+/// This program, whatever has become of its file since it was started: a session lasts for days.
+const OURSELVES: &str = "/proc/self/exe";
+
+pub(super) fn run(args: &BatchArgs) -> Result<Verdict> {
+    let plan = Plan::read(&args.plan)?;
+    let left = Left::of(&plan)?;
+    if args.dry_run {
+        return left.show(args.json);
+    }
+    if !left.fits() {
+        tell(&format!("warning: {}", left.room()));
+    }
+    let stop = stop_batch_on_signals()?;
+    let batch = Batch {
+        plan: &plan,
+        exe: Path::new(OURSELVES),
+        quiet: args.quiet,
+        listen: !std::io::stderr().is_terminal(),
+        stop: &stop,
+    };
+    let done = batch::run(&batch, &mut |event| say(&event, args.quiet));
+    let signal = stop.again.load(Ordering::Acquire);
+    if signal != 0 {
+        end_as(signal);
+    }
+    let session = done?;
+    if args.json {
+        print_json(&session)?;
+    } else {
+        table(&session).iter().try_for_each(|line| print(&plain(line)))?;
+    }
+    if stop.is_asked() {
+        tell("stopped: the same command goes on with what is left");
+    }
+    Ok(verdict(&session))
+}
+
+fn verdict(session: &Session) -> Verdict {
+    match session.planned().map(|take| take.standing).min() {
+        None | Some(Standing::Whole) => Verdict::Whole,
+        Some(Standing::Losses) => Verdict::Losses,
+        Some(_) => Verdict::Failed,
+    }
+}
+
+fn say(event: &Event<'_>, quiet: bool) {
+    match event {
+        Event::Warning(text) => tell(&format!("warning: {text}")),
+        // A countdown is there to be heard.
+        Event::Count(left, bell) => {
+            tell(&left.to_string());
+            if *bell {
+                let _ = std::io::stderr().write_all(b"\x07");
+            }
+        }
+        _ if quiet => {}
+        Event::Waiting => tell(
+            "waiting: another batch works in this folder, or the last take of one that was killed",
+        ),
+        Event::Pause(time) => tell(&format!("pause: {}", span(*time))),
+        Event::Begins(name, place, of) => tell(&format!("take {place} of {of}: {name}")),
+        Event::Ended(take, tried) => {
+            let reason = tried.reason.as_ref().map_or(String::new(), |why| format!(": {why}"));
+            tell(&format!("{}: {}{reason}", take.name, tried.standing));
+        }
+    }
+}
+
+/// A line for each take, in columns, and one that sums them up.
+fn table(session: &Session) -> Vec<String> {
+    let row = |take: &Take| {
+        let best = take.best();
+        let of = |what: fn(&Try) -> u64| best.map_or(0, what);
+        let sync = best.and_then(|tried| tried.verdict);
+        let name = take.folder.as_ref().unwrap_or(&take.name).clone();
+        let dropped = if take.dropped { "  not in the plan" } else { "" };
+        [
+            name,
+            take.standing.to_string() + dropped,
+            sync.map_or("-".to_owned(), |verdict| verdict.to_string()),
+            take.tries.len().to_string(),
+            of(|tried| tried.triggers).to_string(),
+            of(|tried| tried.losses).to_string(),
+            format!("{:.1}", of(|tried| tried.bytes) as f64 / 1e6),
+        ]
+    };
+    let head = ["take", "outcome", "sync", "tries", "triggers", "losses", "MB"];
+    let rows = session.takes.iter().map(row);
+    let mut lines = columns(std::iter::once(head.map(ToOwned::to_owned)).chain(rows).collect());
+    let count = |standing| session.planned().filter(|take| take.standing == standing).count();
+    let all = [
+        Standing::Whole,
+        Standing::Losses,
+        Standing::Failed,
+        Standing::Interrupted,
+        Standing::Pending,
+    ];
+    let counts = all.map(|standing| (count(standing), standing));
+    let counts: Vec<_> = counts
+        .iter()
+        .filter(|(count, standing)| *count > 0 || *standing == Standing::Whole)
+        .map(|(count, standing)| format!("{count} {standing}"))
+        .collect();
+    let bytes = session.takes.iter().filter_map(Take::best).map(|tried| tried.bytes);
+    let bytes = bytes.fold(0_u64, u64::saturating_add);
+    let planned = session.planned().count();
+    lines.push(format!("{planned} takes: {}; {}", counts.join(", "), size(bytes)));
+    lines
+}
+
+/// Rows in columns: two of text, the others of numbers at the right.
+fn columns<const N: usize>(rows: Vec<[String; N]>) -> Vec<String> {
+    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max();
+    let widths: [usize; N] = std::array::from_fn(|column| width(column).unwrap_or(0));
+    let line = |row: &[String; N]| {
+        let cells = row.iter().zip(widths).enumerate().map(|(column, (cell, width))| {
+            if column < 2 { format!("{cell:<width$}") } else { format!("{cell:>width$}") }
+        });
+        cells.collect::<Vec<_>>().join("  ").trim_end().to_owned()
+    };
+    rows.iter().map(line).collect()
+}
+
+fn size(bytes: u64) -> String {
+    match bytes {
+        1_000_000_000.. => format!("{:.1} GB", bytes as f64 / 1e9),
+        _ => format!("{:.1} MB", bytes as f64 / 1e6),
+    }
+}
+
+fn span(time: Duration) -> String {
+    let seconds = time.as_secs_f64();
+    match seconds {
+        3600.0.. => format!("{:.1} h", seconds / 3600.0),
+        60.0.. => format!("{:.1} min", seconds / 60.0),
+        _ => format!("{seconds:.1} s"),
+    }
+}
+
+/// What is left to be done of a plan.
+#[derive(Debug, Serialize)]
+struct Left {
+    folder: String,
+    takes: Vec<Row>,
+    /// Those that are done are not counted.
+    seconds: f64,
+    bytes: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    free_bytes: Option<u64>,
+}
+
+#[derive(Debug, Serialize)]
+struct Row {
+    name: String,
+    standing: Standing,
+    rig: String,
+    devices: Vec<String>,
+    seconds: f64,
+    bytes: u64,
+}
+
+impl Left {
+    /// Looks, and touches nothing.
+    fn of(plan: &Plan) -> Result<Self> {
+        let forecasts = batch::forecasts(plan)?;
+        let session = join(plan, read_session(&plan.folder)?, &jiff::ZonedDateTime::now())?;
+        batch::refuse_strangers(&plan.folder, &session)?;
+        let both: Vec<_> = session.planned().zip(&forecasts).zip(&plan.takes).collect();
+        let (mut time, mut bytes) = (Duration::ZERO, 0_u64);
+        for ((take, forecast), _) in &both {
+            if !take.standing.is_done() {
+                time = time.saturating_add(forecast.time);
+                bytes = bytes.saturating_add(forecast.bytes);
+            }
+        }
+        let rows = both.into_iter().map(|((take, forecast), planned)| Row {
+            name: take.name.clone(),
+            standing: take.standing,
+            rig: planned.rig_name(),
+            devices: forecast.devices.clone(),
+            seconds: forecast.length.as_secs_f64(),
+            bytes: forecast.bytes,
+        });
+        Ok(Self {
+            folder: plan.folder.to_string_lossy().into_owned(),
+            takes: rows.collect(),
+            seconds: time.as_secs_f64(),
+            bytes,
+            free_bytes: free_bytes(&plan.folder),
+        })
+    }
+
+    fn fits(&self) -> bool {
+        self.free_bytes.is_none_or(|free| free >= self.bytes)
+    }
+
+    fn room(&self) -> String {
+        let needs = format!("what is left needs about {}", size(self.bytes));
+        match self.free_bytes {
+            None => needs,
+            Some(free) if self.fits() => format!("{needs}, {} are free", size(free)),
+            Some(free) => format!(
+                "{needs}, and {} are free: free some space, or let the plan's folder be on \
+                 another disk",
+                size(free)
+            ),
+        }
+    }
+
+    fn show(&self, json: bool) -> Result<Verdict> {
+        let verdict = if self.fits() { Verdict::Whole } else { Verdict::Failed };
+        if json {
+            print_json(self)?;
+            return Ok(verdict);
+        }
+        let head = ["take", "rig", "devices", "length", "MB", "now"].map(ToOwned::to_owned);
+        let row = |row: &Row| {
+            let length = span(Duration::from_secs_f64(row.seconds));
+            let megabytes = format!("{:.1}", row.bytes as f64 / 1e6);
+            let now = row.standing.to_string();
+            let devices = row.devices.join(", ");
+            [row.name.clone(), row.rig.clone(), devices, length, megabytes, now]
+        };
+        let rows = self.takes.iter().map(row);
+        for line in columns(std::iter::once(head).chain(rows).collect()) {
+            print(&plain(&line))?;
+        }
+        let left = self.takes.iter().filter(|row| !row.standing.is_done()).count();
+        let time = span(Duration::from_secs_f64(self.seconds));
+        print(&plain(&format!("{left} takes to {}: {time} at least", self.folder)))?;
+        print(&self.room())?;
+        Ok(verdict)
+    }
+}
