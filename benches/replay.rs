@@ -1,4 +1,5 @@
-//! What reading a take costs: `cargo bench --bench replay -- FILE.mkv`, a recording of profile `k4a`
+//! What reading a take costs: `cargo bench --bench replay -- FILE.mkv`, a recording of profile
+//! `k4a`
 //! of some hundred captures or more.
 //!
 //! It is read in order and at random places by the reader, and by Microsoft's playback library
@@ -98,7 +99,8 @@ fn play(take: &Path) {
     played.expect("a sound take");
     let (took, bytes) = (begun.elapsed().as_secs_f64(), files.bytes() as f64);
     println!(
-        "{:.2} GB, {captures} captures in {took:.1} s, {:.0} MB/s; at most {most_mb:.0} MB of memory",
+        "{:.2} GB, {captures} captures in {took:.1} s, {:.0} MB/s; at most {most_mb:.0} MB of \
+         memory",
         bytes / 1e9,
         bytes / took / 1e6
     );
