@@ -5,7 +5,7 @@
 //! [`usb`] is the door to devices, [`sync`] the arithmetic of time; [`device`] is one Azure Kinect,
 //! [`rig`] many as one; [`record`] makes takes, [`batch`] one after the other; [`align`] tells a
 //! take from its files alone, [`repair`] finishes what a crash left open, [`convert`] stores takes
-//! otherwise, [`replay`] reads them.
+//! otherwise, [`replay`] reads them, [`export`] turns them into what other programs read.
 
 pub mod align;
 pub mod batch;
@@ -16,6 +16,7 @@ pub mod convert;
 pub mod deal;
 pub mod device;
 pub mod error;
+pub mod export;
 pub mod frame;
 pub mod geometry;
 pub mod lane;

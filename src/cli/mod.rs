@@ -6,6 +6,7 @@ mod bus;
 mod check;
 mod convert;
 mod devices;
+mod export;
 mod generate;
 mod info;
 mod list;
@@ -72,6 +73,13 @@ enum Command {
     #[command(after_help = "Exit codes: 0 converted, and it holds the same; 3 the same, and \
                             something of the source was lost before; 1 failed; 2 usage.")]
     Convert(convert::ConvertArgs),
+    /// Turn takes and recordings into what other programs read
+    #[command(
+        after_help = "An export that was interrupted goes on when the same command is given \
+                            again. Exit codes: 0 exported; 3 exported, and something of what was \
+                            selected is missing: losses.csv says what; 1 failed; 2 usage."
+    )]
+    Export(export::ExportArgs),
     /// Play the captures of a take again, at any pace, also to another program
     #[command(after_help = "Exit codes: 0 played; 3 played, and frames of the take are missing; \
                             1 failed; 2 usage.")]
@@ -111,6 +119,7 @@ pub fn main() -> ExitCode {
         Command::Verify(args) => verify::run(&args),
         Command::Repair(args) => repair::run(&args),
         Command::Convert(args) => convert::run(&args),
+        Command::Export(args) => export::run(&args),
         Command::Replay(args) => replay::run(&args),
         Command::Align(args) => align::run(&args),
         Command::Completions(args) => generate::completions(&args),

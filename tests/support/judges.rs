@@ -53,6 +53,23 @@ pub fn oracle_script() -> Option<(PathBuf, PathBuf)> {
     Some((python, script))
 }
 
+/// What other people's readers find in an export of this kind. Their Python is
+/// `GENLOCK_EXPORT_PYTHON`, or the one that `.ci/run` made.
+pub fn read_export(kind: &str, folder: &Path) -> Option<Value> {
+    let named = std::env::var_os("GENLOCK_EXPORT_PYTHON").map(PathBuf::from);
+    let python = named.unwrap_or_else(|| root().join(".venv-export/bin/python"));
+    if !python.exists() {
+        return missing("a Python that reads exports (run .ci/run once)");
+    }
+    let script = root().join("tests/support/read_export.py");
+    let mut command = Command::new("timeout");
+    command.arg("120").arg(python).arg(script).arg(kind).arg(folder);
+    let output = command.output().expect("timeout is part of every Linux");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{kind}: {said}");
+    Some(serde_json::from_slice(&output.stdout).expect("JSON"))
+}
+
 /// What Microsoft's library makes of each of many files, read to their ends: captures, samples and
 /// the last times; `Err` holds how it refuses one, or fails in it.
 pub fn official_reads<P: AsRef<Path>>(files: &[P]) -> Option<Vec<Result<Value, String>>> {

@@ -9,8 +9,9 @@ pub mod unfinished;
 
 use judges::{missing, oracle};
 use serde_json::Value;
+use std::collections::BTreeMap;
 use std::ffi::OsStr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -34,6 +35,24 @@ pub fn genlock_exits(code: i32, args: &[&str]) -> Output {
     let stderr = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(code), "genlock {}: {stderr}", args.join(" "));
     output
+}
+
+/// Every file of a folder, by its name.
+pub fn tree(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+    let mut found = BTreeMap::new();
+    let mut folders = vec![folder.to_owned()];
+    while let Some(next) = folders.pop() {
+        for entry in std::fs::read_dir(&next).expect("a folder") {
+            let path = entry.expect("an entry").path();
+            if path.is_dir() {
+                folders.push(path);
+                continue;
+            }
+            let name = path.strip_prefix(folder).expect("within").to_owned();
+            found.insert(name, std::fs::read(&path).expect("a file"));
+        }
+    }
+    found
 }
 
 /// Waits until a file has so many bytes.
