@@ -3,8 +3,9 @@
 //! A take, such as one of `genlock record --emulated 2 -l 10`, is exported to every format into
 //! FOLDER beside a plain copy of it, in turns, all made durable. MB are always those of the take.
 
-use genlock::export::{Export, Format, Options, Selection, Watch};
+use genlock::export::{Export, Format, Options, Watch};
 use genlock::replay::Files;
+use genlock::replay::Selection;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;

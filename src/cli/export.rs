@@ -1,10 +1,11 @@
 //! `genlock export`: turns takes and recordings into what other programs read.
 
 use super::progress::Bytes;
+use super::select::SelectArgs;
 use super::signals::stop_on_signals;
 use super::{Verdict, lossy, plain, print, print_json};
 use crate::error::{Error, Result};
-use crate::export::{Export, Exported, Format, Options, Selection, Watch};
+use crate::export::{Export, Exported, Format, Options, Watch};
 use crate::replay::Files;
 use clap::{Args, ValueEnum};
 use serde::Serialize;
@@ -22,26 +23,8 @@ pub struct ExportArgs {
     /// What to turn it into
     #[arg(long, value_enum)]
     to: To,
-    /// First trigger
-    #[arg(long, value_name = "N")]
-    from_trigger: Option<u64>,
-    /// Last trigger
-    #[arg(long, value_name = "N")]
-    to_trigger: Option<u64>,
-    /// First and last trigger in one
-    #[arg(long, value_name = "A..B", value_parser = range,
-          conflicts_with_all = ["from_trigger", "to_trigger"])]
-    triggers: Option<(Option<u64>, Option<u64>)>,
-    /// Only every so many triggers, counted from the first
-    #[arg(long, value_name = "N", default_value_t = 1,
-          value_parser = clap::value_parser!(u32).range(1..))]
-    every: u32,
-    /// Only this device, by its serial number or name; may be given several times
-    #[arg(long, value_name = "SERIAL|NAME")]
-    device: Vec<String>,
-    /// Only these tracks: color, depth, ir, imu [default: all that the format has]
-    #[arg(long, value_name = "TRACK,...", value_delimiter = ',')]
-    track: Vec<Track>,
+    #[command(flatten)]
+    select: SelectArgs,
     /// With clouds of points, for mcap
     #[arg(long)]
     clouds: bool,
@@ -68,14 +51,6 @@ enum To {
     Webdataset,
     /// Colored clouds of points
     Ply,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Track {
-    Color,
-    Depth,
-    Ir,
-    Imu,
 }
 
 /// Triggers in a shard, unless told otherwise: some hundred megabytes of one device.
@@ -140,44 +115,12 @@ fn options(args: &ExportArgs) -> Result<Options> {
     if args.shard_size.is_some() && to != Format::Webdataset {
         return Err(Error::Usage(format!("--shard-size is of webdataset: {to} has no shards")));
     }
-    let (from_trigger, to_trigger) = args.triggers.unwrap_or((args.from_trigger, args.to_trigger));
-    let tracks = args.track.iter().map(|track| match track {
-        Track::Color => "color",
-        Track::Depth => "depth",
-        Track::Ir => "ir",
-        Track::Imu => "imu",
-    });
-    let mut tracks: Vec<_> = tracks.map(str::to_owned).collect();
-    // The same selection in other words is the same export.
-    tracks.sort();
-    tracks.dedup();
     Ok(Options {
         to,
         clouds: args.clouds,
         shard_size: args.shard_size.unwrap_or(SHARD_SIZE),
-        selection: Selection {
-            from_trigger,
-            to_trigger,
-            every: args.every as usize,
-            devices: args.device.clone(),
-            tracks,
-        },
+        selection: args.select.selection(),
     })
-}
-
-/// Reads `A..B`; either may be left out. Both are part of the range.
-fn range(text: &str) -> std::result::Result<(Option<u64>, Option<u64>), String> {
-    let failed = || format!("'{text}' is no range: write 10..20, 10.. or ..20");
-    let (from, to) = text.split_once("..").ok_or_else(failed)?;
-    let number = |text: &str| match text {
-        "" => Ok(None),
-        _ => text.parse().map(Some).map_err(|_| failed()),
-    };
-    let (from, to) = (number(from)?, number(to)?);
-    match (from, to) {
-        (Some(from), Some(to)) if from > to => Err(format!("'{text}' ends before it begins")),
-        _ => Ok((from, to)),
-    }
 }
 
 fn words(done: &Done<'_>) -> Vec<String> {

@@ -1,10 +1,10 @@
 //! The IMU of an export as tables.
 
 use super::place::{Folder, create, rename};
-use super::select::{Chosen, Selected};
 use super::sink::{ImuForm, LOSSES, loss_row};
 use super::times::Times;
 use crate::error::{Error, Result};
+use crate::replay::{Chosen, Selected};
 use crate::replay::{FoundDevice, Reader};
 use genlock_formats::k4a::{ImuSample, TrackName};
 use std::fmt::Write as _;

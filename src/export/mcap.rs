@@ -6,9 +6,9 @@ use super::image::color_file;
 use super::png::calibration;
 use super::scene::{Optics, Scene, rgb_of};
 use super::schema::descriptor_set;
-use super::select::Selected;
 use super::sink::{ImuForm, Made, Shape, Sink, View, size};
 use crate::error::Result;
+use crate::replay::Selected;
 use crate::replay::Slot;
 use genlock_formats::k4a::{Camera, Image, TrackName};
 

@@ -14,24 +14,20 @@ mod protobuf;
 mod run;
 mod scene;
 mod schema;
-mod select;
 mod sink;
 mod tar;
 mod times;
 mod tum;
 mod webdataset;
 
-pub use select::Selection;
-
 use crate::error::{Error, Result};
 use crate::map::Map;
 use crate::repair::refuse_growing;
-use crate::replay::{Files, Reader};
+use crate::replay::{Files, Reader, Selected, Selection};
 use genlock_formats::k4a::TrackName;
 use place::{Found, Place};
 use run::Run;
 use scene::Scene;
-use select::Selected;
 use serde::{Deserialize, Serialize};
 use sink::{LOSSES, LOSSES_HEAD, Sink};
 use std::fmt;

@@ -2,9 +2,9 @@
 
 use super::png::{calibration, calibration_files};
 use super::scene::{Cloud, Scene, rgb_of};
-use super::select::Selected;
 use super::sink::{ImuForm, Made, Shape, Sink, View};
 use crate::error::{Error, Result};
+use crate::replay::Selected;
 use crate::replay::Slot;
 use genlock_formats::k4a::TrackName;
 

@@ -2,9 +2,9 @@
 
 use super::image::{color_file, gray16_png};
 use super::scene::Scene;
-use super::select::{Selected, track_word};
 use super::sink::{ImuForm, Made, Shape, Sink, View, size};
 use crate::replay::Slot;
+use crate::replay::{Selected, track_word};
 use genlock_formats::k4a::{Image, TrackName};
 use std::borrow::Cow;
 

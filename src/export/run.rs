@@ -6,13 +6,13 @@ use super::imu;
 use super::output::{Output, Packed, Piece};
 use super::place::{Folder, Noted, Place};
 use super::scene::Scene;
-use super::select::{Chosen, Selected};
 use super::sink::{IMAGES, LOSSES, Made, Shape, Sink, View, loss_row};
 use super::tar;
 use super::times::Times;
 use crate::deal::{cores, in_order};
 use crate::error::Result;
 use crate::replay::{Capture, Decoder, Found, FoundDevice, Reader, Slot};
+use crate::replay::{Chosen, Selected};
 use genlock_formats::k4a::TrackName;
 use genlock_formats::take::Device as Told;
 use std::ops::Range;
@@ -76,22 +76,10 @@ impl<'f> Run<'_, 'f> {
         triggers.map(move |trigger| {
             let mut found = cursor.find(trigger);
             let imu_us = samples.of(trigger, &found);
-            self.leave_out(&mut found);
+            self.selected.keep(&mut found);
             let bytes = self.reader.decoded_bytes(&found) + self.made_bytes();
             (Job { found, imu_us }, bytes)
         })
-    }
-
-    /// Takes out what is not exported: it is not even decoded.
-    fn leave_out(&self, found: &mut Found<'f>) {
-        for (place, device) in found.devices.iter_mut().enumerate() {
-            let is_chosen = self.selected.devices.iter().any(|chosen| chosen.place == place);
-            for (track, frame) in IMAGES.into_iter().zip(&mut device.frames) {
-                if !is_chosen || !self.selected.has(track) {
-                    *frame = None;
-                }
-            }
-        }
     }
 
     /// About the memory that making something of a trigger takes.

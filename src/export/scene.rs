@@ -1,11 +1,11 @@
 //! Where the cameras of each device stand, and what is worked out of that for every frame. Each
 //! core has a scene of its own: it holds memory that is filled anew.
 
-use super::select::{Chosen, Selected};
 use super::sink::{View, size};
 use crate::error::{Error, Result};
 use crate::geometry::{Rays, Registration};
 use crate::replay::Device;
+use crate::replay::{Chosen, Selected};
 use genlock_formats::k4a::{Calibration, ColorFormat, Image};
 use std::collections::BTreeMap;
 

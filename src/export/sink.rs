@@ -2,9 +2,9 @@
 
 use super::container::{Container, Entry};
 use super::scene::Scene;
-use super::select::{Chosen, track_word};
 use super::times::Times;
 use crate::error::Result;
+use crate::replay::{Chosen, track_word};
 use crate::replay::{DeviceFrames, Slot};
 use genlock_formats::k4a::{ColorFormat, Image, TrackName};
 use std::borrow::Cow;

@@ -4,9 +4,9 @@
 use super::image::{color_file, gray16_png};
 use super::png::{calibration, calibration_files};
 use super::scene::Scene;
-use super::select::Selected;
 use super::sink::{ImuForm, Made, Shape, Sink, View, size};
 use crate::error::{Error, Result};
+use crate::replay::Selected;
 use crate::replay::Slot;
 use genlock_formats::k4a::{Camera, TrackName};
 
