@@ -7,7 +7,7 @@ use std::process::Command;
 use support::{genlock_exits, tool};
 
 /// Commands in the order of their use; those of `rig` behind it.
-const COMMANDS: [&str; 11] = [
+const COMMANDS: [&str; 14] = [
     "list",
     "rig",
     "check",
@@ -17,6 +17,9 @@ const COMMANDS: [&str; 11] = [
     "verify",
     "repair",
     "convert",
+    "export",
+    "replay",
+    "align",
     "completions",
     "man",
 ];
