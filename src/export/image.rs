@@ -1,12 +1,18 @@
 //! Images as files have them: PNG written, JPEG read, raw color turned into RGB.
 
-use genlock_formats::k4a::ColorFormat;
+use genlock_formats::k4a::{ColorFormat, Image};
 use png::{BitDepth, ColorType, Compression, Encoder, EncodingError};
 use std::borrow::Cow;
 use zune_jpeg::JpegDecoder;
 use zune_jpeg::zune_core::bytestream::ZCursor;
 use zune_jpeg::zune_core::colorspace::ColorSpace;
 use zune_jpeg::zune_core::options::DecoderOptions;
+
+/// Width and height of an image.
+pub fn size(image: &Image<'_>) -> (u32, u32) {
+    let side = |pixels: u64| u32::try_from(pixels).unwrap_or(0);
+    (side(image.width), side(image.height))
+}
 
 /// Width and height in pixels.
 pub type Size = (u32, u32);

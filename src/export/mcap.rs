@@ -2,14 +2,13 @@
 
 use super::container::{Channel, Container, Entry};
 use super::foxglove;
-use super::image::color_file;
+use super::image::{color_file, size};
 use super::png::calibration;
-use super::scene::{Optics, Scene, rgb_of};
+use super::scene::{Optics, Scene};
 use super::schema::descriptor_set;
-use super::sink::{ImuForm, Made, Shape, Sink, View, size};
+use super::sink::{ImuForm, Made, Shape, Sink, View};
 use crate::error::Result;
-use crate::replay::Selected;
-use crate::replay::Slot;
+use crate::replay::{Selected, Slot};
 use genlock_formats::k4a::{Camera, Image, TrackName};
 
 /// The format `mcap`.
@@ -169,7 +168,7 @@ impl Topics {
         let Slot::Frame(depth) = &view.frames.depth else { return };
         // Color that cannot be decoded has a message of its own all the same: it is told of here.
         let rgb = view.frames.color.frame().and_then(|color| {
-            rgb_of(view, color).map_err(|cause| made.lose(view, TrackName::Color, &cause)).ok()
+            view.rgb(color).map_err(|cause| made.lose(view, TrackName::Color, &cause)).ok()
         });
         let (ns, frame) = (view.ns(depth), self.frame("depth"));
         let cloud = scene.optics_mut(self.place).and_then(|optics| {

@@ -1,11 +1,10 @@
 //! Clouds of points, one file for each trigger and device.
 
 use super::png::{calibration, calibration_files};
-use super::scene::{Cloud, Scene, rgb_of};
+use super::scene::{Cloud, Scene};
 use super::sink::{ImuForm, Made, Shape, Sink, View};
 use crate::error::{Error, Result};
-use crate::replay::Selected;
-use crate::replay::Slot;
+use crate::replay::{Selected, Slot};
 use genlock_formats::k4a::TrackName;
 
 /// The format `ply`.
@@ -62,7 +61,7 @@ impl Sink for Ply {
     fn device<'c>(&self, view: &View<'c, '_>, scene: &mut Scene, made: &mut Made<'c>) {
         let Slot::Frame(depth) = &view.frames.depth else { return };
         let rgb = view.frames.color.frame().and_then(|color| {
-            rgb_of(view, color).map_err(|cause| made.lose(view, TrackName::Color, &cause)).ok()
+            view.rgb(color).map_err(|cause| made.lose(view, TrackName::Color, &cause)).ok()
         });
         let optics = scene.optics_mut(view.chosen.place);
         let cloud = optics.and_then(|optics| {

@@ -1,10 +1,9 @@
 //! Images as single files, one folder for each device.
 
-use super::image::{color_file, gray16_png};
+use super::image::{color_file, gray16_png, size};
 use super::scene::Scene;
-use super::sink::{ImuForm, Made, Shape, Sink, View, size};
-use crate::replay::Slot;
-use crate::replay::{Selected, track_word};
+use super::sink::{ImuForm, Made, Shape, Sink, View};
+use crate::replay::{Selected, Slot, track_word};
 use genlock_formats::k4a::{Image, TrackName};
 use std::borrow::Cow;
 

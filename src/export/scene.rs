@@ -1,12 +1,10 @@
 //! Where the cameras of each device stand, and what is worked out of that for every frame. Each
 //! core has a scene of its own: it holds memory that is filled anew.
 
-use super::sink::{View, size};
 use crate::error::{Error, Result};
 use crate::geometry::{Rays, Registration};
-use crate::replay::Device;
-use crate::replay::{Chosen, Selected};
-use genlock_formats::k4a::{Calibration, ColorFormat, Image};
+use crate::replay::{Chosen, Device, Selected};
+use genlock_formats::k4a::{Calibration, Image};
 use std::collections::BTreeMap;
 
 /// The optics of the devices that are exported, by their place in the take.
@@ -133,15 +131,6 @@ impl Optics {
         let done = registration.depth_into_color(&self.depth, &mut registered);
         done.map(|()| (size, registered)).map_err(|cause| cause.to_string())
     }
-}
-
-/// A color image as 8-bit red, green and blue.
-///
-/// # Errors
-/// Why it cannot be decoded, in words.
-pub fn rgb_of(view: &View<'_, '_>, color: &Image<'_>) -> std::result::Result<Vec<u8>, String> {
-    let format: ColorFormat = view.color_format();
-    super::image::rgb(size(color), format, &color.bytes)
 }
 
 impl Cloud<'_> {

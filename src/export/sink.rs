@@ -1,11 +1,11 @@
 //! What a format makes of captures.
 
 use super::container::{Container, Entry};
+use super::image;
 use super::scene::Scene;
 use super::times::Times;
 use crate::error::Result;
-use crate::replay::{Chosen, track_word};
-use crate::replay::{DeviceFrames, Slot};
+use crate::replay::{Chosen, DeviceFrames, Slot, track_word};
 use genlock_formats::k4a::{ColorFormat, Image, TrackName};
 use std::borrow::Cow;
 use std::ops::Range;
@@ -118,18 +118,20 @@ impl<'c, 'f> View<'c, 'f> {
     pub fn color_format(&self) -> ColorFormat {
         self.chosen.device.configuration().color.map_or(ColorFormat::Mjpg, |color| color.format)
     }
+
+    /// A color image as 8-bit red, green and blue.
+    ///
+    /// # Errors
+    /// Why it cannot be decoded, in words.
+    pub fn rgb(&self, color: &Image<'_>) -> std::result::Result<Vec<u8>, String> {
+        image::rgb(image::size(color), self.color_format(), &color.bytes)
+    }
 }
 
 /// A trigger as it stands in names: of a fixed width, so that names sort. Eight digits are a month
 /// at 30 fps.
 pub fn number(trigger: u64) -> String {
     format!("{trigger:08}")
-}
-
-/// Width and height of an image.
-pub fn size(image: &Image<'_>) -> (u32, u32) {
-    let side = |pixels: u64| u32::try_from(pixels).unwrap_or(0);
-    (side(image.width), side(image.height))
 }
 
 /// What was made of a trigger.

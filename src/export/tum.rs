@@ -1,13 +1,12 @@
 //! The layout of the RGB-D benchmark of the TUM, one sequence for each device:
 //! <https://cvg.cit.tum.de/data/datasets/rgbd-dataset/file_formats>
 
-use super::image::{color_file, gray16_png};
+use super::image::{color_file, gray16_png, size};
 use super::png::{calibration, calibration_files};
 use super::scene::Scene;
-use super::sink::{ImuForm, Made, Shape, Sink, View, size};
+use super::sink::{ImuForm, Made, Shape, Sink, View};
 use crate::error::{Error, Result};
-use crate::replay::Selected;
-use crate::replay::Slot;
+use crate::replay::{Selected, Slot};
 use genlock_formats::k4a::{Camera, TrackName};
 
 /// Units of a depth image in a millimetre: 5000 in a metre.

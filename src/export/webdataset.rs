@@ -4,8 +4,7 @@
 use super::png::{calibration, calibration_files, image_file};
 use super::scene::Scene;
 use super::sink::{ImuForm, Made, Shape, Sink, View};
-use crate::replay::Slot;
-use crate::replay::{Selected, track_word};
+use crate::replay::{Selected, Slot, track_word};
 use serde_json::{Map, Value, json};
 use std::borrow::Cow;
 

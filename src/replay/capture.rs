@@ -2,9 +2,6 @@
 
 use super::cursor::{Found, FoundDevice, IMAGES};
 use super::reader::Reader;
-use super::selection::Selected;
-use crate::deal;
-use crate::error::Result;
 use crossbeam::queue::ArrayQueue;
 use genlock_formats::k4a::{Image, ImageReader};
 use genlock_formats::mkv::ReadBlock;
@@ -73,16 +70,16 @@ pub struct Decoder {
 /// Memory of images that were unpacked and looked at. New memory for each would cost as much as
 /// unpacking: the system clears every page of it.
 #[derive(Debug, Clone)]
-struct Spare(Arc<ArrayQueue<Vec<u8>>>);
+pub(super) struct Spare(Arc<ArrayQueue<Vec<u8>>>);
 
 impl Spare {
-    fn new() -> Self {
+    pub fn new() -> Self {
         /// As many as are ahead of whoever looks at them.
         const IMAGES_MAX: usize = 256;
         Self(Arc::new(ArrayQueue::new(IMAGES_MAX)))
     }
 
-    fn take_back(&self, capture: Capture<'_>) {
+    pub fn take_back(&self, capture: Capture<'_>) {
         let devices = capture.devices.into_iter();
         for slot in devices.flat_map(|device| [device.color, device.depth, device.ir]) {
             if let Slot::Frame(Image { bytes: Cow::Owned(bytes), .. }) = slot {
@@ -100,7 +97,7 @@ impl Decoder {
         Self::with(reader, Spare::new(), false)
     }
 
-    fn with(reader: &Reader<'_>, spare: Spare, turn: bool) -> Self {
+    pub(super) fn with(reader: &Reader<'_>, spare: Spare, turn: bool) -> Self {
         let readers = reader.devices().iter();
         let readers = readers.map(|one| IMAGES.map(|name| one.recording.image_reader(name)));
         Self { readers: readers.collect(), spare, turn }
@@ -124,7 +121,7 @@ impl Decoder {
 }
 
 fn slot<'f>(
-    found: Option<std::result::Result<ReadBlock<'f>, &'f str>>,
+    found: Option<Result<ReadBlock<'f>, &'f str>>,
     reader: &mut Option<ImageReader>,
     spare: &Spare,
     turn: bool,
@@ -145,49 +142,5 @@ fn slot<'f>(
     match image {
         Ok(image) => Slot::Frame(image),
         Err(error) => Slot::Lost(Cow::Owned(format!("damaged: {error}"))),
-    }
-}
-
-impl<'f> Reader<'f> {
-    /// Gives the captures that are wanted to `take`, one after the other: every image as a device
-    /// gives it, unpacked and its pixels turned ahead, on all cores.
-    ///
-    /// # Errors
-    /// The first of `take`.
-    pub fn play(
-        &self,
-        wanted: &Selected<'_, 'f>,
-        mut take: impl FnMut(&Capture<'f>) -> Result<()>,
-    ) -> Result<()> {
-        let (mut cursor, spare) = (self.cursor(), Spare::new());
-        let jobs = wanted.triggers().map(|trigger| {
-            let mut found = cursor.find(trigger);
-            wanted.keep(&mut found);
-            let bytes = self.decoded_bytes(&found);
-            (found, bytes)
-        });
-        let begin = || {
-            let mut decoder = Decoder::with(self, spare.clone(), true);
-            move |found| decoder.decode(found)
-        };
-        deal::in_order(deal::cores(), jobs, begin, |capture| {
-            let taken = take(&capture);
-            spare.take_back(capture);
-            taken
-        })
-    }
-
-    /// Bytes of memory that the images of a capture take, unpacked and turned.
-    #[must_use]
-    pub fn decoded_bytes(&self, found: &Found<'f>) -> usize {
-        let of_device = |(device, found): (&super::Device<'f>, &FoundDevice<'f>)| -> usize {
-            let frames = found.frames.iter().zip(IMAGES);
-            let of_frame = |(frame, name): (&Option<_>, _)| match frame {
-                Some(Ok(_)) => device.recording.image_bytes(name).unwrap_or(0),
-                _ => 0,
-            };
-            frames.map(of_frame).sum()
-        };
-        self.devices().iter().zip(&found.devices).map(of_device).sum()
     }
 }

@@ -1,12 +1,10 @@
 //! Frames found by trigger.
 
-use super::capture::{Capture, Decoder};
 use super::reader::{Device, Reader};
 use super::stretch::Blocks;
 use super::times::When;
 use genlock_formats::k4a::TrackName;
 use genlock_formats::mkv::ReadBlock;
-use std::ops::Range;
 
 /// What is said of a frame that is listed and cannot be found.
 const NOT_THERE: &str = "listed in triggers.csv, and not in its file";
@@ -42,8 +40,16 @@ pub struct FoundDevice<'f> {
     pub frames: [Option<Result<ReadBlock<'f>, &'f str>>; 3],
 }
 
+impl<'f> Reader<'f> {
+    /// Something that finds the frames of any trigger.
+    #[must_use]
+    pub fn cursor(&self) -> Cursor<'_, 'f> {
+        Cursor::new(self)
+    }
+}
+
 impl<'r, 'f> Cursor<'r, 'f> {
-    pub(super) fn new(reader: &'r Reader<'f>) -> Self {
+    fn new(reader: &'r Reader<'f>) -> Self {
         let of_device = |device: &'r Device<'f>| OfDevice {
             device,
             tracks: IMAGES.map(|name| device.recording.track(name).map(|track| track.number)),
@@ -76,39 +82,5 @@ impl<'f> OfDevice<'_, 'f> {
             *frame = Some(self.blocks.find(number, time_us, within_us).ok_or(NOT_THERE));
         }
         FoundDevice { frames }
-    }
-}
-
-/// The captures of a range of triggers, from either end.
-pub struct Captures<'r, 'f> {
-    cursor: Cursor<'r, 'f>,
-    decoder: Decoder,
-    triggers: Range<u64>,
-}
-
-impl<'r, 'f> Captures<'r, 'f> {
-    pub(super) fn new(reader: &'r Reader<'f>, triggers: Range<u64>) -> Self {
-        Self { cursor: reader.cursor(), decoder: Decoder::new(reader), triggers }
-    }
-
-    /// The capture of any trigger, whatever the range; what the range has left stays as it is.
-    pub fn at(&mut self, trigger: u64) -> Capture<'f> {
-        self.decoder.decode(self.cursor.find(trigger))
-    }
-}
-
-impl<'f> Iterator for Captures<'_, 'f> {
-    type Item = Capture<'f>;
-
-    fn next(&mut self) -> Option<Capture<'f>> {
-        let trigger = self.triggers.next()?;
-        Some(self.at(trigger))
-    }
-}
-
-impl<'f> DoubleEndedIterator for Captures<'_, 'f> {
-    fn next_back(&mut self) -> Option<Capture<'f>> {
-        let trigger = self.triggers.next_back()?;
-        Some(self.at(trigger))
     }
 }

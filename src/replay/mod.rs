@@ -25,6 +25,7 @@
 //! track is a frame or a hole with its cause.
 
 mod capture;
+mod captures;
 mod cursor;
 mod files;
 mod film;
@@ -37,7 +38,8 @@ mod stretch;
 mod times;
 
 pub use capture::{Capture, Decoder, DeviceFrames, Slot};
-pub use cursor::{Captures, Cursor, Found, FoundDevice};
+pub use captures::Captures;
+pub use cursor::{Cursor, Found, FoundDevice};
 pub use files::Files;
 pub use film::films;
 pub use messages::Messages;

@@ -1,6 +1,5 @@
 //! A take, open for reading.
 
-use super::cursor::{Captures, Cursor};
 use super::files::{Files, Mapped};
 use super::stretch::Stretches;
 use super::times::TrackTimes;
@@ -10,7 +9,7 @@ use genlock_formats::take;
 use std::ops::Range;
 use std::path::Path;
 
-/// A take, open for reading. It holds no place: [`Cursor`]s do, and there can be many.
+/// A take, open for reading. It holds no place: cursors do, and there can be many.
 pub struct Reader<'f> {
     files: &'f Files,
     devices: Vec<Device<'f>>,
@@ -77,18 +76,6 @@ impl<'f> Reader<'f> {
             times.trigger_from(first_us.saturating_add(time_us))
         });
         found.unwrap_or(self.triggers().end)
-    }
-
-    /// Something that finds the frames of any trigger.
-    #[must_use]
-    pub fn cursor(&self) -> Cursor<'_, 'f> {
-        Cursor::new(self)
-    }
-
-    /// The captures of these triggers, forwards, or backwards from the end.
-    #[must_use]
-    pub fn captures(&self, triggers: Range<u64>) -> Captures<'_, 'f> {
-        Captures::new(self, triggers)
     }
 }
 
