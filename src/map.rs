@@ -1,11 +1,11 @@
 //! Files as byte slices. The one place that maps memory.
 
 use crate::error::{Error, Result};
-use memmap2::Mmap;
+use memmap2::{Advice, Mmap};
 use rustix::fs::OFlags;
 use std::fs::{File, OpenOptions};
 use std::io::{ErrorKind, Read};
-use std::ops::Deref;
+use std::ops::{Deref, Range};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
@@ -29,6 +29,17 @@ impl Map {
         // recording only grows, and nobody else has a reason to cut it.
         let map = unsafe { Mmap::map(&file) }.map_err(|cause| Error::file(path, &cause))?;
         Ok(Self(Some(map)))
+    }
+}
+
+impl Map {
+    /// Asks the system to read these bytes from the disk, as they will be looked at soon. It does
+    /// so beside us, or not at all.
+    pub fn will_need(&self, bytes: Range<usize>) {
+        if let Some(map) = &self.0 {
+            // Advice that is not taken costs time alone.
+            let _ = map.advise_range(Advice::WillNeed, bytes.start, bytes.len());
+        }
     }
 }
 

@@ -105,18 +105,25 @@ impl Decoder {
 
     /// The capture. An image that cannot be unpacked is lost, with the reason as its cause.
     pub fn decode<'f>(&mut self, found: Found<'f>) -> Capture<'f> {
-        let Self { readers, spare, turn } = self;
-        let devices = found.devices.into_iter().zip(readers);
-        let devices = devices.map(|(FoundDevice { frames: [color, depth, ir] }, readers)| {
-            let [for_color, for_depth, for_ir] = readers;
-            let slot = |found, reader| slot(found, reader, spare, *turn);
-            DeviceFrames {
-                color: slot(color, for_color),
-                depth: slot(depth, for_depth),
-                ir: slot(ir, for_ir),
-            }
-        });
+        let devices = found.devices.into_iter().enumerate();
+        let devices = devices.map(|(place, device)| self.decode_device(place, device));
         Capture { trigger: found.trigger, devices: devices.collect() }
+    }
+
+    /// The frames of the device at one place in the reader.
+    pub(super) fn decode_device<'f>(
+        &mut self,
+        place: usize,
+        found: FoundDevice<'f>,
+    ) -> DeviceFrames<'f> {
+        let FoundDevice { frames: [color, depth, ir] } = found;
+        let [for_color, for_depth, for_ir] = &mut self.readers[place];
+        let slot = |found, reader| slot(found, reader, &self.spare, self.turn);
+        DeviceFrames {
+            color: slot(color, for_color),
+            depth: slot(depth, for_depth),
+            ir: slot(ir, for_ir),
+        }
     }
 }
 

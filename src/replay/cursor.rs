@@ -58,6 +58,11 @@ impl<'r, 'f> Cursor<'r, 'f> {
         Self { devices: reader.devices().iter().map(of_device).collect() }
     }
 
+    /// Finds the frames of the device at one place in the reader.
+    pub(super) fn find_device(&mut self, place: usize, trigger: u64) -> FoundDevice<'f> {
+        self.devices[place].find(trigger)
+    }
+
     /// Finds the frames of a trigger. No image is touched.
     pub fn find(&mut self, trigger: u64) -> Found<'f> {
         let find = |one: &mut OfDevice<'r, 'f>| one.find(trigger);

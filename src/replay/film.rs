@@ -1,6 +1,6 @@
 //! A take as films for emulated cameras: each sends again what the device of its place recorded.
 
-use super::capture::Decoder;
+use super::capture::{Decoder, DeviceFrames};
 use super::cursor::Cursor;
 use super::files::Files;
 use super::reader::{Device, Reader};
@@ -41,13 +41,8 @@ pub fn films(path: &Path) -> Result<Vec<(String, Arc<dyn Film>)>> {
             first: reader.triggers().start,
             count: reader.triggers().end - reader.triggers().start,
             samples: device.recording().imu().flatten().take(SAMPLES_MAX).collect(),
-            shown: Mutex::new(Shown {
-                cursor: reader.cursor(),
-                decoder: Decoder::new(reader),
-                number: None,
-                color: None,
-                depth: None,
-            }),
+            color: Mutex::new(Shown::new(reader)),
+            depth: Mutex::new(Shown::new(reader)),
         };
         Ok((serial.clone(), Arc::new(film) as Arc<dyn Film>))
     };
@@ -62,45 +57,60 @@ struct TakeFilm {
     first: u64,
     count: u64,
     samples: Vec<ImuSample>,
-    /// What is being sent. The lock is the emulated device's own: nobody else asks for its frames.
-    shown: Mutex<Shown>,
+    /// What is being sent: the cameras of a device do not send the same frame at once.
+    color: Mutex<Shown<Vec<u8>>>,
+    depth: Mutex<Shown<Body>>,
 }
 
 /// Pulses before the first frame, at most: a recorder does not wait long for it.
 const AHEAD_MAX: u64 = 30;
 
-struct Shown {
+/// The frame that one camera sends, which is asked for again and again until it is sent. The lock
+/// is that of the emulated device once more: nobody else asks for its frames.
+struct Shown<T> {
     cursor: Cursor<'static, 'static>,
     decoder: Decoder,
     number: Option<u64>,
-    color: Option<Arc<Vec<u8>>>,
-    depth: Option<Arc<Body>>,
+    frame: Option<Arc<T>>,
+}
+
+impl<T> Shown<T> {
+    fn new(reader: &'static Reader<'static>) -> Self {
+        let (cursor, decoder) = (reader.cursor(), Decoder::new(reader));
+        Self { cursor, decoder, number: None, frame: None }
+    }
 }
 
 impl TakeFilm {
     /// What the pulse of this number shows; nothing before the first trigger of the take, and the
     /// take again behind its last.
-    fn show<T>(&self, number: u64, pick: impl Fn(&Shown) -> Option<T>) -> Option<T> {
+    fn show<T>(
+        &self,
+        shown: &Mutex<Shown<T>>,
+        number: u64,
+        tracks: [bool; 3],
+        make: impl FnOnce(&DeviceFrames<'_>) -> Option<T>,
+    ) -> Option<Arc<T>> {
         let behind = number.checked_sub(self.first.min(AHEAD_MAX))?;
         let trigger = self.first + behind.checked_rem(self.count)?;
-        let mut shown = self.shown.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut shown = shown.lock().unwrap_or_else(PoisonError::into_inner);
         if shown.number != Some(number) {
-            let mut found = shown.cursor.find(trigger);
-            for (place, device) in found.devices.iter_mut().enumerate() {
-                if place != self.place {
-                    device.frames = [const { None }; 3];
+            let mut find = |trigger| {
+                let mut found = shown.cursor.find_device(self.place, trigger);
+                for (frame, wanted) in found.frames.iter_mut().zip(tracks) {
+                    frame.take_if(|_| !wanted);
                 }
-            }
-            let mut capture = shown.decoder.decode(found);
-            let frames = capture.devices.swap_remove(self.place);
+                found
+            };
+            // A device does not wait for a disk.
+            let soon = find(trigger.saturating_add(self.device.configuration().rate.fps().into()));
+            soon.frames.iter().flatten().flatten().for_each(|block| self.device.will_need(block));
+            let found = find(trigger);
+            let frames = shown.decoder.decode_device(self.place, found);
             shown.number = Some(number);
-            shown.color = frames.color.frame().map(|image| Arc::new(image.bytes.to_vec()));
-            shown.depth =
-                self.device.configuration().depth.and_then(|mode| {
-                    body(mode, frames.depth.frame(), frames.ir.frame()).map(Arc::new)
-                });
+            shown.frame = make(&frames).map(Arc::new);
         }
-        pick(&shown)
+        shown.frame.clone()
     }
 }
 
@@ -130,11 +140,16 @@ impl Film for TakeFilm {
     }
 
     fn color(&self, number: u64) -> Option<Arc<Vec<u8>>> {
-        self.show(number, |shown| shown.color.clone())
+        self.show(&self.color, number, [true, false, false], |frames| {
+            frames.color.frame().map(|image| image.bytes.to_vec())
+        })
     }
 
     fn depth(&self, number: u64) -> Option<Arc<Body>> {
-        self.show(number, |shown| shown.depth.clone())
+        let mode = self.device.configuration().depth?;
+        self.show(&self.depth, number, [false, true, true], |frames| {
+            body(mode, frames.depth.frame(), frames.ir.frame())
+        })
     }
 
     fn imu(&self, number: u64) -> Option<ImuSample> {

@@ -5,6 +5,7 @@ use super::stretch::Stretches;
 use super::times::TrackTimes;
 use crate::error::Result;
 use genlock_formats::k4a::{Configuration, ImuSample, Recording, TrackName};
+use genlock_formats::mkv::ReadBlock;
 use genlock_formats::take;
 use std::ops::Range;
 use std::path::Path;
@@ -150,6 +151,12 @@ impl<'f> Device<'f> {
         let first =
             self.mapped.times.iter().find_map(|times| times.near(trigger, self.period_us()));
         first.unwrap_or(0)
+    }
+
+    /// Has a block read from the disk, which will be looked at soon.
+    pub(super) fn will_need(&self, block: &ReadBlock<'_>) {
+        let at = |at: u64| usize::try_from(at).unwrap_or(usize::MAX);
+        self.mapped.map.will_need(at(block.at)..at(block.end));
     }
 
     pub(super) fn times(&self, track: TrackName) -> Option<&'f TrackTimes> {
