@@ -240,8 +240,9 @@ fn the_example_in_python_shows_the_depth_of_every_device() {
     }
 }
 
-/// The devices of a take record it once more: the same triggers with the same images, under the
-/// same serials, with the same delays; what was lost then is lost again.
+/// The devices of a take record it once more, from its first trigger to its last: the same images,
+/// under triggers that are all moved by the same number, under the same serials, with the same
+/// delays; what was lost then is lost again.
 #[test]
 fn a_take_is_recorded_again_by_the_devices_that_it_is_of() {
     let folder = tempfile::tempdir().expect("a folder");
@@ -265,6 +266,8 @@ fn a_take_is_recorded_again_by_the_devices_that_it_is_of() {
     let files = [&first, &again].map(|take| Files::open(take.as_ref()).expect("a take"));
     let [one, two] = [0, 1].map(|at: usize| Reader::open(&files[at]).expect("its recordings"));
     assert_eq!(one.triggers().count(), two.triggers().count());
+    // Two seconds of pulses, for the devices to be ready.
+    assert_eq!(two.triggers().start, 30);
     for (one, two) in one.devices().iter().zip(two.devices()) {
         assert_eq!((one.serial(), one.name()), (two.serial(), two.name()));
         let without_start = |device: &genlock::replay::Device<'_>| {
@@ -276,12 +279,12 @@ fn a_take_is_recorded_again_by_the_devices_that_it_is_of() {
         assert_eq!(one.recording().calibration(), two.recording().calibration());
     }
     let (mut same, mut lost) = (0, 0);
-    for (a, b) in one.captures(one.triggers()).zip(two.captures(one.triggers())) {
+    for (a, b) in one.captures(one.triggers()).zip(two.captures(two.triggers())) {
         for (a, b) in a.devices.iter().zip(&b.devices) {
             for (a, b) in a.slots().into_iter().zip(b.slots()) {
                 match (a, b) {
                     (Slot::Frame(a), Slot::Frame(b)) => {
-                        assert_eq!((a.time_us, &a.bytes), (b.time_us, &b.bytes));
+                        assert_eq!(a.bytes, b.bytes);
                         same += 1;
                     }
                     (Slot::Lost(_), Slot::Frame(_)) => panic!("a frame out of nothing"),

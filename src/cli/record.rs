@@ -6,7 +6,7 @@ use super::signals::stop_on_signals;
 use super::summary::{report_losses, summary};
 use super::{Verdict, bus, print, tell};
 use crate::clock::Clock;
-use crate::config::{Output, Plan, seconds};
+use crate::config::{Devices, Output, Plan, seconds};
 use crate::error::{Error, Result};
 use crate::record::{self, is_taken, part_path};
 use crate::rig::host::Host;
@@ -114,6 +114,10 @@ pub(super) fn run(args: RecordArgs) -> Result<Verdict> {
     let printed = lines.iter().try_for_each(|line| print(line));
     // Whether or not anybody reads the summary, losses and failures are told.
     report_losses(&outcome.take);
+    let late = began_late(&plan, &outcome.take);
+    if let Some(late) = &late {
+        tell(&format!("warning: {late}"));
+    }
     if let Some(unstopped) = &outcome.unstopped {
         tell(&format!("warning: {unstopped}"));
     }
@@ -126,6 +130,7 @@ pub(super) fn run(args: RecordArgs) -> Result<Verdict> {
     }
     printed?;
     Ok(match outcome.take.outcome {
+        take::Outcome::Whole if late.is_some() => Verdict::Losses,
         take::Outcome::Whole => Verdict::Whole,
         take::Outcome::Losses => Verdict::Losses,
         take::Outcome::Failed => Verdict::Failed,
@@ -142,6 +147,26 @@ fn heed(findings: &[Finding], force: bool, quiet: bool) -> bool {
         tell(&format!("error: {error}"));
     }
     force || of(Severity::Error).next().is_none()
+}
+
+/// That a take which was to be played from its first trigger on was not.
+fn began_late(plan: &Plan, take: &take::Take) -> Option<String> {
+    let Devices::Emulated { from: Some(from), .. } = &plan.devices else { return None };
+    if !from.is_dir() {
+        return None;
+    }
+    let (from, first) = (from.display(), take.devices.first()?.first_trigger);
+    match plan.opening.first_trigger {
+        0 => Some(format!(
+            "a device that records depth alone counts from no reset: the first captures of {from} \
+             may be missing"
+        )),
+        planned if first > planned => Some(format!(
+            "the first {} captures of {from} are missing: the devices were not ready in time",
+            first - planned
+        )),
+        _ => None,
+    }
 }
 
 /// What a failed take of one file leaves, which has no `take.toml` to say it.

@@ -275,6 +275,8 @@ pub struct Opening {
     pub lock_white_balance: bool,
     /// Whether what is locked is the master's on all devices.
     pub copy_master: bool,
+    /// The take does not begin before this trigger.
+    pub first_trigger: u64,
 }
 
 /// How a take is kept from harm.

@@ -134,7 +134,12 @@ impl Asked {
                 None => Devices::Usb,
             },
             wanted,
-            opening: whole.opening,
+            opening: match &take {
+                Some(take) if take.counts_from_reset => {
+                    Opening { first_trigger: take.begins_at, ..whole.opening }
+                }
+                _ => whole.opening,
+            },
             keeping: whole.keeping,
             storing: whole.storing,
             depth_engine: whole.depth_engine,

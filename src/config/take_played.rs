@@ -8,12 +8,21 @@ use genlock_formats::take::{self, Device, Take};
 use std::fmt::Write;
 use std::path::Path;
 
+/// Seconds of pulses before a take is played: devices are armed and deliver by then.
+const BEGINS_AT_S: u64 = 2;
+
 /// A take that emulated devices play, each what the device of its serial recorded.
 pub struct TakePlayed {
     /// The devices, in the order of their chain: the master's first.
     pub serials: Vec<String>,
     /// Triggers of the take.
     pub triggers: u64,
+    /// The pulse that its first trigger is played for. Until then the cameras show their first
+    /// images, so that a recorder sees that all of them deliver.
+    pub begins_at: u64,
+    /// Whether triggers count from that first pulse on. The clock of a device that records depth
+    /// alone, without others, is not reset.
+    pub(super) counts_from_reset: bool,
     /// What a rig file would say of the rig.
     pub(super) rig: String,
     pub(super) films: Vec<Played>,
@@ -50,6 +59,9 @@ impl TakePlayed {
         };
         Ok(Self {
             serials: devices.iter().map(|device| device.serial.clone()).collect(),
+            begins_at: BEGINS_AT_S
+                * u64::from(devices.iter().map(|one| one.rate).max().unwrap_or(30)),
+            counts_from_reset: devices.len() > 1 || devices[0].color_mode != "OFF",
             triggers: devices.iter().map(|device| device.trigger_count).max().unwrap_or(0),
             rig: rig(&devices),
             films: devices.iter().map(played).collect::<Result<_>>()?,

@@ -415,7 +415,7 @@ impl Take {
     fn release(&mut self, first: u64) {
         if !self.released {
             self.released = true;
-            self.span.propose(first);
+            self.span.propose(first.max(self.opening.first_trigger));
         }
     }
 

@@ -8,7 +8,7 @@ use crate::config::TakePlayed;
 use crate::error::{Error, Result};
 use genlock_emulator::Film;
 use genlock_emulator::raw::Body;
-use genlock_formats::k4a::{ColorFormat, Configuration, DepthMode, Image, ImuSample};
+use genlock_formats::k4a::{ColorFormat, Configuration, DepthMode, Image, ImuSample, TrackName};
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -21,7 +21,7 @@ const SAMPLES_MAX: usize = 1_000_000;
 /// # Errors
 /// `File` when it is no take that devices can play.
 pub fn films(path: &Path) -> Result<Vec<(String, Arc<dyn Film>)>> {
-    let order = TakePlayed::open(path)?.serials;
+    let TakePlayed { serials, begins_at, .. } = TakePlayed::open(path)?;
     // Films live as long as the emulated devices, which are part of the program.
     let files: &'static Files = Box::leak(Box::new(Files::open(path)?));
     let reader: &'static Reader<'static> = Box::leak(Box::new(Reader::open(files)?));
@@ -38,22 +38,24 @@ pub fn films(path: &Path) -> Result<Vec<(String, Arc<dyn Film>)>> {
         let film = TakeFilm {
             device,
             place,
+            begins_at,
             first: reader.triggers().start,
             count: reader.triggers().end - reader.triggers().start,
             samples: device.recording().imu().flatten().take(SAMPLES_MAX).collect(),
-            color: Mutex::new(Shown::new(reader)),
-            depth: Mutex::new(Shown::new(reader)),
+            color: Mutex::new(Shown::new(reader, device.first_of(TrackName::Color))),
+            depth: Mutex::new(Shown::new(reader, device.first_of(TrackName::Ir))),
         };
         Ok((serial.clone(), Arc::new(film) as Arc<dyn Film>))
     };
-    order.iter().map(film).collect()
+    serials.iter().map(film).collect()
 }
 
-/// The frames of one device. Trigger and pulse have the same number, as long as the take began
-/// within [`AHEAD_MAX`] pulses of the reset; one that began later is moved to there.
+/// The frames of one device.
 struct TakeFilm {
     device: &'static Device<'static>,
     place: usize,
+    /// The pulse that the first trigger is for.
+    begins_at: u64,
     first: u64,
     count: u64,
     samples: Vec<ImuSample>,
@@ -62,28 +64,27 @@ struct TakeFilm {
     depth: Mutex<Shown<Body>>,
 }
 
-/// Pulses before the first frame, at most: a recorder does not wait long for it.
-const AHEAD_MAX: u64 = 30;
-
 /// The frame that one camera sends, which is asked for again and again until it is sent. The lock
 /// is that of the emulated device once more: nobody else asks for its frames.
 struct Shown<T> {
     cursor: Cursor<'static, 'static>,
     decoder: Decoder,
-    number: Option<u64>,
+    /// The first trigger that it has a frame of.
+    first: u64,
+    trigger: Option<u64>,
     frame: Option<Arc<T>>,
 }
 
 impl<T> Shown<T> {
-    fn new(reader: &'static Reader<'static>) -> Self {
+    fn new(reader: &'static Reader<'static>, first: u64) -> Self {
         let (cursor, decoder) = (reader.cursor(), Decoder::new(reader));
-        Self { cursor, decoder, number: None, frame: None }
+        Self { cursor, decoder, first, trigger: None, frame: None }
     }
 }
 
 impl TakeFilm {
-    /// What the pulse of this number shows; nothing before the first trigger of the take, and the
-    /// take again behind its last.
+    /// What the pulse of this number shows: the first frame until the take begins, and the take
+    /// again behind its last trigger.
     fn show<T>(
         &self,
         shown: &Mutex<Shown<T>>,
@@ -91,10 +92,12 @@ impl TakeFilm {
         tracks: [bool; 3],
         make: impl FnOnce(&DeviceFrames<'_>) -> Option<T>,
     ) -> Option<Arc<T>> {
-        let behind = number.checked_sub(self.first.min(AHEAD_MAX))?;
-        let trigger = self.first + behind.checked_rem(self.count)?;
         let mut shown = shown.lock().unwrap_or_else(PoisonError::into_inner);
-        if shown.number != Some(number) {
+        let trigger = match number.checked_sub(self.begins_at) {
+            Some(behind) => self.first + behind.checked_rem(self.count)?,
+            None => shown.first,
+        };
+        if shown.trigger != Some(trigger) {
             let mut find = |trigger| {
                 let mut found = shown.cursor.find_device(self.place, trigger);
                 for (frame, wanted) in found.frames.iter_mut().zip(tracks) {
@@ -107,7 +110,7 @@ impl TakeFilm {
             soon.frames.iter().flatten().flatten().for_each(|block| self.device.will_need(block));
             let found = find(trigger);
             let frames = shown.decoder.decode_device(self.place, found);
-            shown.number = Some(number);
+            shown.trigger = Some(trigger);
             shown.frame = make(&frames).map(Arc::new);
         }
         shown.frame.clone()

@@ -153,6 +153,11 @@ impl<'f> Device<'f> {
         first.unwrap_or(0)
     }
 
+    /// The first trigger that a track has a frame of.
+    pub(super) fn first_of(&self, track: TrackName) -> u64 {
+        self.times(track).and_then(|times| times.trigger_from(0)).unwrap_or(0)
+    }
+
     /// Has a block read from the disk, which will be looked at soon.
     pub(super) fn will_need(&self, block: &ReadBlock<'_>) {
         let at = |at: u64| usize::try_from(at).unwrap_or(usize::MAX);
