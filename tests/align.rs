@@ -176,7 +176,14 @@ fn files_of_no_one_take_are_refused_and_nothing_is_left() {
     refused(2, &[&other, &other], "two files are of the device 000000000002");
     refused(1, &[&master, &killed], "genlock repair makes it whole");
     refused(1, &[&master, &file("none.mkv")], "none.mkv");
+    let flipped = file("flipped.mkv");
+    let mut changed = bytes.clone();
+    changed[bytes.len() / 2] ^= 1;
+    fs::write(&flipped, changed).expect("a disk");
+    refused(1, &[&master, &flipped], "is damaged");
     refused(1, &[&master, &take], "is a folder");
+    let within = take.join("out");
+    genlock_exits(2, &["align", "-o", text(&within), text(&master), text(&other)]);
     // What is there is not touched.
     fs::create_dir(&out).expect("a folder");
     genlock_exits(2, &["align", "-o", text(&out), text(&master), text(&other)]);

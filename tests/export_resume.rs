@@ -204,8 +204,8 @@ fn nothing_is_written_over() {
     refused(&arguments(take(), &out, "ply"), "is not empty and no export");
     let named = folder.path().join("named");
     fs::write(&named, "mine").expect("a file");
-    let said = genlock_exits(1, &arguments(take(), &named, "png")).stderr;
-    assert!(String::from_utf8_lossy(&said).contains("cannot make"));
+    let said = genlock_exits(2, &arguments(take(), &named, "png")).stderr;
+    assert!(String::from_utf8_lossy(&said).contains("is no folder"));
     assert_eq!(fs::read(&named).expect("a file"), b"mine");
 }
 
@@ -250,6 +250,10 @@ fn holes_are_listed_and_shift_no_names() {
     let trigger = rows[3][0].clone();
     let lines: Vec<_> = rows.iter().map(|row| row.join(",")).collect();
     fs::write(&path, lines.join("\n") + "\n").expect("a table");
+    // The manifest is of the table that was written.
+    let toml = spoiled.join("take.toml");
+    let told = fs::read_to_string(&toml).expect("take.toml");
+    fs::write(&toml, told.split("[[file]]").next().expect("a beginning")).expect("a disk");
     let number = format!("{:08}", trigger.parse::<u64>().expect("a number"));
     for format in FORMATS {
         let out = folder.path().join(format);

@@ -225,6 +225,26 @@ fn what_is_no_take_is_refused_with_its_name() {
     fs::write(&triggers, text.replacen('\n', "\nx", 1)).expect("a disk");
     assert!(refused(take.as_ref()).contains("triggers.csv: line 2"), "{}", refused(take.as_ref()));
     genlock_exits(1, &["verify", &take]);
+    // Whole lines that are gone, a device that is not in the table, and one that is there twice.
+    let lines: Vec<_> = text.lines().take(20).collect();
+    fs::write(&triggers, lines.join("\n") + "\n").expect("a disk");
+    assert!(refused(take.as_ref()).contains("is not what was written"));
+    let toml = Path::new(&take).join("take.toml");
+    let told = fs::read_to_string(&toml).expect("take.toml");
+    let (unlisted, _) = told.split_once("[[file]]").expect("a manifest");
+    fs::write(&toml, unlisted).expect("a disk");
+    assert!(refused(take.as_ref()).contains("has 50 triggers"), "{}", refused(take.as_ref()));
+    fs::write(&triggers, text.replace("000000000002.", "2.")).expect("a disk");
+    let files = Files::open(take.as_ref()).expect("a take");
+    let refusal = Reader::open(&files).err().expect("a device without a column").to_string();
+    assert!(refusal.contains("no column"), "{refusal}");
+    fs::write(&toml, unlisted.replace("000000000002", "000000000001")).expect("a disk");
+    assert!(refused(take.as_ref()).contains("000000000001 twice"));
+    fs::write(&toml, &told).expect("a disk");
+    fs::write(&triggers, &text).expect("a disk");
+    fs::remove_file(Path::new(&take).join("000000000002.mkv")).expect("it was there");
+    assert!(refused(take.as_ref()).contains("is missing, and take.toml names it"));
+    assert!(refused(folder.path()).contains("holds takes"));
 }
 
 #[test]
@@ -252,6 +272,11 @@ fn what_is_not_wanted_is_left_out() {
         Ok(())
     });
     assert_eq!((done, triggers), (Ok(()), vec![5, 9, 13, 17]));
+    let of_color = record(folder.path(), "color", &["-d", "OFF", "--imu", "OFF"]);
+    let of_color = Files::open(of_color.as_ref()).expect("a take");
+    let of_color = Reader::open(&of_color).expect("its recordings");
+    let depth = Selection { tracks: vec!["depth".to_owned()], ..Selection::default() };
+    assert!(depth.of(&of_color).is_err());
     let nothing = [
         Selection { from_trigger: Some(first + 50), ..Selection::default() },
         Selection { devices: vec!["3".to_owned()], ..Selection::default() },

@@ -176,7 +176,9 @@ fn what_is_asked_for_is_played_and_what_cannot_be_is_refused() {
     ] {
         genlock_exits(2, &["replay", &take, wrong[0], wrong[1]]);
     }
-    genlock_exits(1, &["replay", folder.path().to_str().expect("a plain path")]);
+    genlock_exits(2, &["replay", folder.path().to_str().expect("a plain path")]);
+    let empty = tempfile::tempdir().expect("a folder");
+    genlock_exits(1, &["replay", empty.path().to_str().expect("a plain path")]);
     genlock_exits(1, &["replay", "no such take"]);
 }
 

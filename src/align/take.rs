@@ -5,8 +5,9 @@ use super::numbering::DeviceFile;
 use crate::config::Output;
 use crate::error::{Error, Result};
 use crate::map::Map;
-use crate::record::{Disk, PartFile, Place, TRIGGERS, file_name};
+use crate::record::{Disk, PartFile, Place, TAKE, TRIGGERS, file_name};
 use genlock_formats::k4a::{Recording, Role};
+use genlock_formats::mkv::Checksum;
 use genlock_formats::take::{File, Take};
 use std::io::IoSlice;
 use std::os::unix::fs::symlink;
@@ -41,6 +42,7 @@ pub fn align(
     stop: &AtomicBool,
     told: &mut dyn FnMut(u64),
 ) -> Result<Take> {
+    refuse_within_take(output)?;
     let devices: Vec<_> = files.iter().map(|path| whole(path)).collect::<Result<_>>()?;
     refuse_strangers(files, &devices)?;
     let (mut take, triggers) = of(&devices, &CAUSES).map_err(Error::Usage)?;
@@ -51,6 +53,7 @@ pub fn align(
                 .to_owned(),
         );
     }
+    take.reason = take.reason.or_else(|| days_apart(&devices));
     let place = Place::create(&Output::Folder(output.to_owned()))?;
     let mut brought = Brought(Vec::new());
     for (path, device) in files.iter().zip(&devices) {
@@ -84,6 +87,29 @@ pub fn align(
     Ok(take)
 }
 
+/// A take in a take would be taken for a part of it.
+fn refuse_within_take(output: &Path) -> Result<()> {
+    let takes = output.ancestors().skip(1).filter(|folder| folder.join(TAKE).exists());
+    match takes.last() {
+        None => Ok(()),
+        Some(take) => {
+            let (output, take) = (output.display(), take.display());
+            Err(Error::Usage(format!("{output} is inside the take {take}: put it beside it")))
+        }
+    }
+}
+
+/// That files say that they are of different times. Their device times cannot tell: each take
+/// begins from 0.
+fn days_apart(devices: &[DeviceFile]) -> Option<String> {
+    /// Devices are started one after the other, and wait for the master.
+    const MINUTES_MAX: i64 = 10;
+    let dates = || devices.iter().filter_map(|file| file.date_utc_ns);
+    let apart = dates().max()?.saturating_sub(dates().min()?) / 60_000_000_000;
+    (apart > MINUTES_MAX)
+        .then(|| format!("the files were begun {apart} minutes apart: are they of one take?"))
+}
+
 /// What was brought into the folder; dropped before the take was concluded, it goes.
 struct Brought(Vec<PathBuf>);
 
@@ -103,6 +129,17 @@ fn whole(path: &Path) -> Result<DeviceFile> {
         let text = "was not finished, or is cut: genlock repair makes it whole; align what comes \
                     of that";
         return Err(Error::file(path, &text));
+    }
+    for cluster in recording.demuxer().clusters() {
+        let cluster = cluster.map_err(|cause| Error::file(path, &cause))?;
+        if cluster.checksum() == Checksum::Bad {
+            let text = format!(
+                "is damaged: the cluster at byte {} does not have the bytes that were written; \
+                 genlock repair keeps what is whole: align what comes of that",
+                cluster.at()
+            );
+            return Err(Error::file(path, &text));
+        }
     }
     Ok(DeviceFile::of(path, &recording, map.len() as u64))
 }

@@ -113,17 +113,24 @@ impl Place {
                 return Err(another(folder));
             }
         } else {
+            if fs::metadata(folder).is_ok_and(|data| !data.is_dir()) {
+                let text = "is there already and is no folder: choose another name";
+                return Err(Error::Usage(format!("{}: {text}", folder.display())));
+            }
             fs::create_dir_all(folder)
                 .map_err(|cause| Error::disk("cannot make", folder, &cause))?;
-            refuse_foreign(folder)?;
-            put(&running, about.as_bytes())?;
+            let begun = refuse_foreign(folder).and_then(|()| put(&running, about.as_bytes()));
+            // Somebody else may have begun in the same moment.
+            match begun {
+                Err(_) if fs::exists(&running).unwrap_or(false) => return Err(busy(folder)),
+                begun => begun?,
+            }
         }
         let path = folder.join(JOURNAL);
         let journal = OpenOptions::new().read(true).append(true).create(true).open(&path);
         let journal = journal.map_err(|cause| Error::disk("cannot open", &path, &cause))?;
         if let Err(TryLockError::WouldBlock) = journal.try_lock() {
-            let text = format!("another export writes to {}: let it finish", folder.display());
-            return Err(Error::Usage(text));
+            return Err(busy(folder));
         }
         let mut place =
             Self { folder: Folder(folder.to_owned()), journal, so_far: SoFar::default() };
@@ -276,6 +283,10 @@ fn tidy(folder: &Path) {
 
 fn said(path: &Path) -> Result<String> {
     read_text(path, EXPORT_BYTES_MAX)
+}
+
+fn busy(folder: &Path) -> Error {
+    Error::Usage(format!("another export writes to {}: let it finish", folder.display()))
 }
 
 fn another(folder: &Path) -> Error {

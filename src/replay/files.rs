@@ -4,9 +4,9 @@ use super::times::TrackTimes;
 use crate::align::{self, Causes, DeviceFile};
 use crate::error::{Error, Result};
 use crate::map::Map;
-use crate::record::{TAKE, file_stem, is_taken, read_take, read_triggers};
+use crate::record::{TAKE, TRIGGERS, file_stem, is_taken, read_take, read_triggers};
 use genlock_formats::k4a::{Recording, TrackName};
-use genlock_formats::take::Take;
+use genlock_formats::take::{Device, File, Take};
 use genlock_formats::triggers::Triggers;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -47,12 +47,19 @@ impl Files {
             return Self::of_take(path);
         }
         let entries = std::fs::read_dir(path).map_err(|cause| Error::file(path, &cause))?;
-        let names = entries.flatten().map(|entry| entry.path());
+        let names: Vec<_> = entries.flatten().map(|entry| entry.path()).collect();
+        if let Some(take) = names.iter().find(|name| is_taken(&name.join(TAKE))) {
+            let take = take.display();
+            return Err(Error::Usage(format!(
+                "{} holds takes: name one, as {take}",
+                path.display()
+            )));
+        }
         let is_recording = |path: &PathBuf| {
             let name = path.to_string_lossy();
             name.ends_with(".mkv") || name.ends_with(".mkv.part")
         };
-        let mut files: Vec<_> = names.filter(is_recording).collect();
+        let mut files: Vec<_> = names.into_iter().filter(is_recording).collect();
         files.sort();
         if files.is_empty() {
             return Err(Error::file(path, &"a folder without recordings"));
@@ -62,9 +69,15 @@ impl Files {
 
     fn of_take(folder: &Path) -> Result<Self> {
         let take = read_take(folder)?;
-        let triggers = read_triggers(folder)?;
-        let triggers = Triggers::from_csv(&triggers)
-            .map_err(|what| Error::file(&folder.join(crate::record::TRIGGERS), &what))?;
+        let (path, text) = (folder.join(TRIGGERS), read_triggers(folder)?);
+        let triggers = Triggers::from_csv(&text).map_err(|what| Error::file(&path, &what))?;
+        let listed = take.files.iter().find(|file| file.name == TRIGGERS);
+        if listed.is_some_and(|listed| *listed != File::of(TRIGGERS, text.as_bytes())) {
+            let text = "is not what was written, as take.toml lists it: bring back the original; \
+                        single recordings can be read without it";
+            return Err(Error::file(&path, &text));
+        }
+        agree(&take, &triggers).map_err(|what| Error::file(&folder.join(TAKE), &what))?;
         let files = take.devices.iter().map(|device| {
             // A name that leads out of the folder is no name of a file in it.
             let name = device.file.as_deref().and_then(|name| Path::new(name).file_name())?;
@@ -80,8 +93,10 @@ impl Files {
         let (take, triggers) = align::of(&devices, &Causes::all(UNKNOWN))
             .map_err(|cause| Error::file(path, &cause))?;
         // The devices are in order of their serials, and the files in that of their names.
-        let file =
-            |name: &String| files.iter().find(|file| file.file_name() == Some(name.as_ref()));
+        let has = |file: &PathBuf, name: &str| {
+            file.file_name().is_some_and(|own| own.to_string_lossy() == name)
+        };
+        let file = |name: &String| files.iter().find(|file| has(file, name));
         let files: Vec<_> = take
             .devices
             .iter()
@@ -108,7 +123,7 @@ impl Files {
             };
             recordings.push(Mapped {
                 path: file.clone(),
-                map: Map::open(file)?,
+                map: Map::open(file).map_err(|cause| missing(file, cause))?,
                 device,
                 times: TrackName::ALL.into_iter().filter_map(of_track).collect(),
             });
@@ -142,6 +157,35 @@ impl Files {
     pub fn bytes(&self) -> u64 {
         self.recordings.iter().map(|one| one.map.len() as u64).sum()
     }
+}
+
+/// That a take and its table of triggers are of each other.
+fn agree(take: &Take, triggers: &Triggers) -> std::result::Result<(), String> {
+    let rows = triggers.rows.len() as u64;
+    for (place, device) in take.devices.iter().enumerate() {
+        let Device { serial, first_trigger, trigger_count, .. } = device;
+        if take.devices[..place].iter().any(|other| other.serial == *serial) {
+            return Err(format!("lists the device {serial} twice"));
+        }
+        let agree = *first_trigger == triggers.first && *trigger_count <= rows;
+        if device.file.is_some() && !agree {
+            return Err(format!(
+                "{serial} has {trigger_count} triggers from {first_trigger}, and triggers.csv has \
+                 {rows} from {}",
+                triggers.first
+            ));
+        }
+    }
+    Ok(())
+}
+
+fn missing(file: &Path, cause: Error) -> Error {
+    if file.exists() {
+        return cause;
+    }
+    let text = "is missing, and take.toml names it: bring it back; the other recordings of the \
+                take can be read one by one";
+    Error::file(file, &text)
 }
 
 impl Mapped {

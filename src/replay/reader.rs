@@ -3,7 +3,7 @@
 use super::files::{Files, Mapped};
 use super::stretch::Stretches;
 use super::times::TrackTimes;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use genlock_formats::k4a::{Configuration, ImuSample, Recording, TrackName};
 use genlock_formats::mkv::ReadBlock;
 use genlock_formats::take;
@@ -34,6 +34,13 @@ impl<'f> Reader<'f> {
             let recording = mapped.recording()?;
             let stretches = Stretches::of(recording.demuxer());
             let told = &files.take().devices[mapped.device];
+            let is_listed = |track: &TrackName| {
+                *track == TrackName::Imu || mapped.times.iter().any(|times| times.track == *track)
+            };
+            if let Some(track) = recording.tracks().find(|track| !is_listed(track)) {
+                let text = format!("has {track}, and triggers.csv has no column for it");
+                return Err(Error::file(&mapped.path, &text));
+            }
             Ok(Device { mapped, told, recording, stretches })
         };
         let devices = files.recordings.iter().map(device).collect::<Result<_>>()?;

@@ -75,11 +75,19 @@ impl Selection {
             return Err(Error::Usage(text));
         }
         let tracks = self.tracks.iter().map(|name| track(name)).collect::<Result<Vec<_>>>()?;
+        let devices = self.devices_of(reader)?;
+        let has = |track: &TrackName| {
+            devices.iter().any(|chosen| chosen.device.recording().track(*track).is_some())
+        };
+        if !tracks.is_empty() && !tracks.iter().any(has) {
+            let (tracks, path) = (self.tracks.join(", "), reader.files().path().display());
+            return Err(Error::Usage(format!("{path}: {tracks} was not recorded")));
+        }
         Ok(Selected {
             triggers: from..=to,
             is_whole: from == all.start && to == last,
             every: self.every.max(1),
-            devices: self.devices_of(reader)?,
+            devices,
             tracks: if tracks.is_empty() { TrackName::ALL.to_vec() } else { tracks },
         })
     }
