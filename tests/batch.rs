@@ -345,6 +345,7 @@ fn a_take_with_losses_is_done_again_under_another_name() {
     assert!(take.tries.iter().all(|tried| tried.losses > 0 && tried.exit_code == Some(3)));
     let fewest = take.tries.iter().map(|tried| tried.losses).min();
     assert_eq!(take.best().map(|tried| tried.losses), fewest);
+    assert!(take.tries.iter().all(|tried| tried.reason.is_some()), "{take:?}");
     // It is done: nothing more comes of running it again.
     study.ends(&[3], &[]);
     assert_eq!(study.folders().len(), 2);
@@ -397,6 +398,44 @@ fn hooks_have_a_limit_and_that_of_the_session_comes_first() {
     let (_, stderr) = study.ends(&[1], &[]);
     assert!(stderr.contains("the hook before_session ended with exit code 4"), "{stderr}");
     assert_eq!(study.folders(), [""; 0]);
+    assert!(study.session().ended.is_some());
+}
+
+#[test]
+fn behind_what_recorded_nothing_there_is_no_hook_and_no_folder() {
+    let _turn = turn();
+    let after = "after = \"echo $GENLOCK_TAKE >> after.txt\"\n";
+    // Nothing is recorded of a device that nobody has, nor into a folder that a hook has made.
+    let study = Study::of(&format!(
+        "{after}{QUICK}[[take]]\nsubject = \"absent\"\nrig = \"absent.toml\"\n\
+         [[take]]\nsubject = \"made\"\nbefore = 'mkdir \"$GENLOCK_TAKE\"'\n"
+    ));
+    let (_, stderr) = study.ends(&[1], &["--quiet"]);
+    assert!(!study.path("after.txt").exists());
+    let made = study.take("made_01");
+    assert_eq!((made.standing, made.folder.as_deref()), (Standing::Failed, None));
+    assert_eq!(made.tries[0].folder, None);
+    assert!(stderr.contains("made_01: failed: ") && stderr.contains("hook before"), "{stderr}");
+}
+
+#[test]
+fn a_session_that_cannot_be_written_down_ends_in_order_and_goes_on() {
+    let _turn = turn();
+    let study = Study::quick("[[take]]\nsubject = \"a\"\n[[take]]\nsubject = \"b\"\n");
+    let text = fs::read_to_string(study.path("study.toml")).expect("a plan");
+    // As a full disk does, a folder of this name keeps the file from being written.
+    let hooks = "before = \"mkdir -p study/session.toml.part\"\nafter = \"touch after\"\n\
+                 after_session = \"echo $GENLOCK_OUTCOME > end\"\n";
+    study.plan(&format!("{hooks}{text}"));
+    let (stdout, stderr) = study.ends(&[1], &[]);
+    assert!(stderr.contains("run the same command again"), "{stderr}");
+    assert!(stdout.contains("2 takes: ") && stdout.contains("1 pending"), "{stdout}");
+    assert_eq!(fs::read_to_string(study.path("end")).expect("a file"), "pending\n");
+    assert!(study.path("after").exists());
+    fs::remove_dir(study.path("study/session.toml.part")).expect("an empty folder");
+    study.plan(&text);
+    study.ends(DONE, &[]);
+    assert_eq!(study.folders(), ["a_01", "b_01"]);
 }
 
 #[test]

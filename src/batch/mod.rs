@@ -18,6 +18,6 @@ pub use forecast::{Forecast, forecasts};
 pub use join::{join, refuse_strangers};
 pub use plan::{Plan, Planned};
 pub use process::Stop;
-pub use run::{Batch, Event, run};
+pub use run::{Batch, Done, Event, run};
 pub use settings::Sound;
 pub use store::{SESSION, read_session};

@@ -77,12 +77,23 @@ impl Store {
     pub fn write(&self, session: &Session) -> Result<()> {
         let path = self.folder.join(SESSION);
         let fresh = self.folder.join("session.toml.part");
-        let failed = |cause| Error::disk("cannot write", &fresh, &cause);
-        // One that is there was left by a crash, in mid-writing.
-        let mut file = File::create(&fresh).map_err(failed)?;
-        file.write_all(session.to_toml().as_bytes()).map_err(failed)?;
-        file.sync_all().map_err(failed)?;
-        fs::rename(&fresh, &path).map_err(failed)?;
+        let put = || {
+            // One that is there was left by a crash, in mid-writing.
+            let mut file = File::create(&fresh)?;
+            file.write_all(session.to_toml().as_bytes())?;
+            file.sync_all()?;
+            fs::rename(&fresh, &path)
+        };
+        put().map_err(|cause| {
+            // Half of it is of no use, and its bytes are needed.
+            let _ = fs::remove_file(&fresh);
+            Error::Disk(format!(
+                "cannot write {}: {cause}: what is recorded is kept; free some space, or allow \
+                 this user to write there, and run the same command again: it goes on with what \
+                 is left",
+                path.display()
+            ))
+        })?;
         keep_name(&path)
     }
 }

@@ -2,7 +2,7 @@
 
 use super::signals::{end_as, stop_batch_on_signals};
 use super::{Verdict, plain, print, print_json, tell};
-use crate::batch::{self, Batch, Event, Plan, join, read_session};
+use crate::batch::{self, Batch, Done, Event, Plan, join, read_session};
 use crate::error::Result;
 use crate::rig::disk::free_bytes;
 use clap::Args;
@@ -55,7 +55,7 @@ pub(super) fn run(args: &BatchArgs) -> Result<Verdict> {
     if signal != 0 {
         end_as(signal);
     }
-    let session = done?;
+    let Done { session, error } = done?;
     if args.json {
         print_json(&session)?;
     } else {
@@ -64,7 +64,7 @@ pub(super) fn run(args: &BatchArgs) -> Result<Verdict> {
     if stop.is_asked() {
         tell("stopped: the same command goes on with what is left");
     }
-    Ok(verdict(&session))
+    error.map_or_else(|| Ok(verdict(&session)), Err)
 }
 
 fn verdict(session: &Session) -> Verdict {
@@ -85,17 +85,23 @@ fn say(event: &Event<'_>, quiet: bool) {
                 let _ = std::io::stderr().write_all(b"\x07");
             }
         }
+        // What the batch has found itself, such as a hook that failed, nobody else tells.
+        Event::Ended(take, tried) if quiet && tried.standing != Standing::Whole => {
+            tell(&ended(take, tried));
+        }
         _ if quiet => {}
         Event::Waiting => tell(
             "waiting: another batch works in this folder, or the last take of one that was killed",
         ),
         Event::Pause(time) => tell(&format!("pause: {}", span(*time))),
         Event::Begins(name, place, of) => tell(&format!("take {place} of {of}: {name}")),
-        Event::Ended(take, tried) => {
-            let reason = tried.reason.as_ref().map_or(String::new(), |why| format!(": {why}"));
-            tell(&format!("{}: {}{reason}", take.name, tried.standing));
-        }
+        Event::Ended(take, tried) => tell(&ended(take, tried)),
     }
+}
+
+fn ended(take: &Take, tried: &Try) -> String {
+    let reason = tried.reason.as_ref().map_or(String::new(), |why| format!(": {why}"));
+    format!("{}: {}{reason}", take.name, tried.standing)
 }
 
 /// A line for each take, in columns, and one that sums them up.
