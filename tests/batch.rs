@@ -491,6 +491,8 @@ fn a_dry_run_shows_the_plan_and_writes_nothing() {
     let (takes, bytes) = (json["takes"].as_array().expect("a list"), &json["bytes"]);
     let sum: u64 = takes.iter().filter_map(|take| take["bytes"].as_u64()).sum();
     assert!(takes.len() == 3 && sum > 0 && bytes.as_u64() == Some(sum), "{json}");
+    // A take of three frames needs room for five seconds more: `genlock record` asks for that.
+    assert!(json["reserve_bytes"].as_u64() > Some(sum), "{json}");
 
     study.plan(&format!("{QUICK}[[take]]\nsubject = \"a\"\nlength = \"168h\"\ncount = 1000\n"));
     let (stdout, _) = study.ends(&[1], &["--dry-run"]);
@@ -576,6 +578,40 @@ fn what_is_there_is_nobodys_to_overwrite_or_to_contradict() {
     let toml = study.path("study/session.toml");
     let text = fs::read_to_string(&toml).expect("a session").replace("format = 1", "format = 2");
     fs::write(&toml, text).expect("a file");
-    let (_, stderr) = study.ends(&[1], &[]);
-    assert!(stderr.contains("session.toml") && stderr.contains("newer"), "{stderr}");
+    let (_, stderr) = study.ends(&[2], &[]);
+    assert!(stderr.contains("newer") && stderr.contains("restore it from a copy"), "{stderr}");
+    fs::write(&toml, "").expect("a file");
+    let (_, stderr) = study.ends(&[2], &["--dry-run"]);
+    assert!(stderr.contains("session.toml: line 1: ") && !stderr.contains('|'), "{stderr}");
+    fs::remove_file(&toml).expect("a file");
+    let (_, stderr) = study.ends(&[2], &[]);
+    assert!(stderr.contains("session.toml is missing"), "{stderr}");
+}
+
+#[test]
+fn a_take_that_is_done_and_gone_is_told_and_not_done_again() {
+    let _turn = turn();
+    let study = Study::quick("[[take]]\nsubject = \"a\"\ncount = 2\n");
+    study.ends(DONE, &[]);
+    fs::rename(study.path("study/a_02"), study.path("elsewhere")).expect("a folder");
+    for more in [&["--dry-run"][..], &[], &["--quiet"]] {
+        let (stdout, stderr) = study.ends(&[1], more);
+        assert!(
+            stderr.contains("warning: a_02 was recorded") && stdout.contains("gone"),
+            "{stderr}"
+        );
+    }
+    assert_eq!(study.folders(), ["a_01"]);
+    fs::rename(study.path("elsewhere"), study.path("study/a_02")).expect("a folder");
+    study.ends(DONE, &[]);
+}
+
+#[test]
+fn a_dry_run_looks_whether_the_folder_can_be_made() {
+    let study = Study::quick("[[take]]\nsubject = \"a\"\n");
+    for (folder, word) in [("study.toml/x", "is no folder"), ("/proc/self", "cannot be written")] {
+        study.plan(&format!("folder = {folder:?}\n{QUICK}[[take]]\nsubject = \"a\"\n"));
+        let (_, stderr) = study.ends(&[1], &["--dry-run"]);
+        assert!(stderr.contains(word) && stderr.contains("choose another folder"), "{stderr}");
+    }
 }
