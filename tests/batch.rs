@@ -547,6 +547,8 @@ fn plans_that_cannot_be_carried_out_are_refused_with_their_line() {
     quick("[[take]]\nsound = 3\n", &["study.toml:6:1: ", "bell"]);
     quick("[[take]]\nbefore = \" \"\n", &["study.toml:6:1: ", "a command"]);
     quick("[[take]]\npause = -1\n", &["study.toml:6:1: ", "a week"]);
+    quick("[[take]]\nname = \"\"\n", &["study.toml:5:1: ", "cannot be empty"]);
+    quick("[[take]]\novertime = 0\n", &["study.toml:6:1: ", "more than 0"]);
 }
 
 #[test]
