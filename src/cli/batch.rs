@@ -275,9 +275,9 @@ impl Left {
         };
         match self.free_bytes {
             None => needs,
-            Some(free) if self.fits() => format!("{needs}, {} are free", size(free)),
+            Some(free) if self.fits() => format!("{needs}; {} are free", size(free)),
             Some(free) => format!(
-                "{needs}, and {} are free: free some space, or let the plan's folder be on \
+                "{needs}; {} are free: free some space, or let the plan's folder be on \
                  another disk",
                 size(free)
             ),
