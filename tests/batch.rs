@@ -345,6 +345,7 @@ fn a_take_with_losses_is_done_again_under_another_name() {
     assert!(take.tries.iter().all(|tried| tried.losses > 0 && tried.exit_code == Some(3)));
     let fewest = take.tries.iter().map(|tried| tried.losses).min();
     assert_eq!(take.best().map(|tried| tried.losses), fewest);
+    assert!(take.tries.iter().all(|tried| tried.reason.is_some()), "{take:?}");
     // It is done: nothing more comes of running it again.
     study.ends(&[3], &[]);
     assert_eq!(study.folders().len(), 2);
@@ -397,6 +398,44 @@ fn hooks_have_a_limit_and_that_of_the_session_comes_first() {
     let (_, stderr) = study.ends(&[1], &[]);
     assert!(stderr.contains("the hook before_session ended with exit code 4"), "{stderr}");
     assert_eq!(study.folders(), [""; 0]);
+    assert!(study.session().ended.is_some());
+}
+
+#[test]
+fn behind_what_recorded_nothing_there_is_no_hook_and_no_folder() {
+    let _turn = turn();
+    let after = "after = \"echo $GENLOCK_TAKE >> after.txt\"\n";
+    // Nothing is recorded of a device that nobody has, nor into a folder that a hook has made.
+    let study = Study::of(&format!(
+        "{after}{QUICK}[[take]]\nsubject = \"absent\"\nrig = \"absent.toml\"\n\
+         [[take]]\nsubject = \"made\"\nbefore = 'mkdir \"$GENLOCK_TAKE\"'\n"
+    ));
+    let (_, stderr) = study.ends(&[1], &["--quiet"]);
+    assert!(!study.path("after.txt").exists());
+    let made = study.take("made_01");
+    assert_eq!((made.standing, made.folder.as_deref()), (Standing::Failed, None));
+    assert_eq!(made.tries[0].folder, None);
+    assert!(stderr.contains("made_01: failed: ") && stderr.contains("hook before"), "{stderr}");
+}
+
+#[test]
+fn a_session_that_cannot_be_written_down_ends_in_order_and_goes_on() {
+    let _turn = turn();
+    let study = Study::quick("[[take]]\nsubject = \"a\"\n[[take]]\nsubject = \"b\"\n");
+    let text = fs::read_to_string(study.path("study.toml")).expect("a plan");
+    // As a full disk does, a folder of this name keeps the file from being written.
+    let hooks = "before = \"mkdir -p study/session.toml.part\"\nafter = \"touch after\"\n\
+                 after_session = \"echo $GENLOCK_OUTCOME > end\"\n";
+    study.plan(&format!("{hooks}{text}"));
+    let (stdout, stderr) = study.ends(&[1], &[]);
+    assert!(stderr.contains("run the same command again"), "{stderr}");
+    assert!(stdout.contains("2 takes: ") && stdout.contains("1 pending"), "{stdout}");
+    assert_eq!(fs::read_to_string(study.path("end")).expect("a file"), "pending\n");
+    assert!(study.path("after").exists());
+    fs::remove_dir(study.path("study/session.toml.part")).expect("an empty folder");
+    study.plan(&text);
+    study.ends(DONE, &[]);
+    assert_eq!(study.folders(), ["a_01", "b_01"]);
 }
 
 #[test]
@@ -452,6 +491,8 @@ fn a_dry_run_shows_the_plan_and_writes_nothing() {
     let (takes, bytes) = (json["takes"].as_array().expect("a list"), &json["bytes"]);
     let sum: u64 = takes.iter().filter_map(|take| take["bytes"].as_u64()).sum();
     assert!(takes.len() == 3 && sum > 0 && bytes.as_u64() == Some(sum), "{json}");
+    // A take of three frames needs room for five seconds more: `genlock record` asks for that.
+    assert!(json["reserve_bytes"].as_u64() > Some(sum), "{json}");
 
     study.plan(&format!("{QUICK}[[take]]\nsubject = \"a\"\nlength = \"168h\"\ncount = 1000\n"));
     let (stdout, _) = study.ends(&[1], &["--dry-run"]);
@@ -506,6 +547,8 @@ fn plans_that_cannot_be_carried_out_are_refused_with_their_line() {
     quick("[[take]]\nsound = 3\n", &["study.toml:6:1: ", "bell"]);
     quick("[[take]]\nbefore = \" \"\n", &["study.toml:6:1: ", "a command"]);
     quick("[[take]]\npause = -1\n", &["study.toml:6:1: ", "a week"]);
+    quick("[[take]]\nname = \"\"\n", &["study.toml:5:1: ", "cannot be empty"]);
+    quick("[[take]]\novertime = 0\n", &["study.toml:6:1: ", "more than 0"]);
 }
 
 #[test]
@@ -537,6 +580,40 @@ fn what_is_there_is_nobodys_to_overwrite_or_to_contradict() {
     let toml = study.path("study/session.toml");
     let text = fs::read_to_string(&toml).expect("a session").replace("format = 1", "format = 2");
     fs::write(&toml, text).expect("a file");
-    let (_, stderr) = study.ends(&[1], &[]);
-    assert!(stderr.contains("session.toml") && stderr.contains("newer"), "{stderr}");
+    let (_, stderr) = study.ends(&[2], &[]);
+    assert!(stderr.contains("newer") && stderr.contains("restore it from a copy"), "{stderr}");
+    fs::write(&toml, "").expect("a file");
+    let (_, stderr) = study.ends(&[2], &["--dry-run"]);
+    assert!(stderr.contains("session.toml: line 1: ") && !stderr.contains('|'), "{stderr}");
+    fs::remove_file(&toml).expect("a file");
+    let (_, stderr) = study.ends(&[2], &[]);
+    assert!(stderr.contains("session.toml is missing"), "{stderr}");
+}
+
+#[test]
+fn a_take_that_is_done_and_gone_is_told_and_not_done_again() {
+    let _turn = turn();
+    let study = Study::quick("[[take]]\nsubject = \"a\"\ncount = 2\n");
+    study.ends(DONE, &[]);
+    fs::rename(study.path("study/a_02"), study.path("elsewhere")).expect("a folder");
+    for more in [&["--dry-run"][..], &[], &["--quiet"]] {
+        let (stdout, stderr) = study.ends(&[1], more);
+        assert!(
+            stderr.contains("warning: a_02 was recorded") && stdout.contains("gone"),
+            "{stderr}"
+        );
+    }
+    assert_eq!(study.folders(), ["a_01"]);
+    fs::rename(study.path("elsewhere"), study.path("study/a_02")).expect("a folder");
+    study.ends(DONE, &[]);
+}
+
+#[test]
+fn a_dry_run_looks_whether_the_folder_can_be_made() {
+    let study = Study::quick("[[take]]\nsubject = \"a\"\n");
+    for (folder, word) in [("study.toml/x", "is no folder"), ("/proc/self", "cannot be written")] {
+        study.plan(&format!("folder = {folder:?}\n{QUICK}[[take]]\nsubject = \"a\"\n"));
+        let (_, stderr) = study.ends(&[1], &["--dry-run"]);
+        assert!(stderr.contains(word) && stderr.contains("choose another folder"), "{stderr}");
+    }
 }

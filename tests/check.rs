@@ -64,7 +64,7 @@ fn a_rig_that_is_ready_is_told_so_with_its_numbers() {
     says(&told, "good", &["depth engine"]);
     // 5 310 760 bytes of raw depth and 0.4 bytes for each color pixel, five times a second.
     says(&told, "good", &["emulated bus 4: 29 of 400 MB/s (000000000004 29)"]);
-    says(&told, "good", &["minutes at 15 MB/s, the take has 0.0"]);
+    says(&told, "good", &["minutes at 15 MB/s, the take has 1.0 seconds"]);
     assert!(!told.contains("usbfs") && !told.contains("error"), "{told}");
 }
 

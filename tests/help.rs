@@ -62,10 +62,17 @@ fn every_command_has_a_manual_page_and_man_reads_it() {
     for name in &names {
         let page = fs::read_to_string(pages.join(name)).expect(name);
         assert!(page.contains("\n.TH ") && page.contains("\n.SH SYNOPSIS"), "{name}: {page}");
+        assert!(page.contains(" \"genlock ") && !page.contains("EXTRA"), "{name}: {page}");
     }
     assert_eq!(fs::read_dir(&pages).expect("a folder").count(), names.len());
-    // Pages are made of the program, and can be made anew.
+    // Pages are made of the program, and can be made anew. What a link leads to stays.
+    let (page, other) = (pages.join("genlock-list.1"), folder.path().join("other"));
+    fs::write(&other, "theirs").expect("a file");
+    fs::remove_file(&page).expect("a page");
+    std::os::unix::fs::symlink(&other, &page).expect("a link");
     genlock_exits(0, &write);
+    assert_eq!(fs::read_to_string(&other).expect("a file"), "theirs");
+    assert!(fs::symlink_metadata(&page).expect("a page").is_file());
     let path = pages.join("genlock-record.1");
     if let Some(output) = tool("man", &["--warnings".as_ref(), "-l".as_ref(), path.as_ref()]) {
         let (text, told) = (output.stdout, String::from_utf8_lossy(&output.stderr).into_owned());

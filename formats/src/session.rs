@@ -177,14 +177,33 @@ impl Session {
         struct Form {
             format: u32,
         }
-        let Form { format } = toml::from_str(text).map_err(|cause| cause.to_string())?;
+        let Form { format } = toml::from_str(text).map_err(|cause| at_line(text, &cause))?;
         if format > FORMAT {
             return Err(format!(
                 "format {format} is newer than {FORMAT}, the newest that this genlock reads"
             ));
         }
-        toml::from_str(text).map_err(|cause| cause.to_string())
+        let session: Self = toml::from_str(text).map_err(|cause| at_line(text, &cause))?;
+        let of_take = |take: &Take| {
+            let tries = take.tries.iter().map(|tried| tried.folder.clone());
+            tries.chain([take.folder.clone()]).flatten().collect::<Vec<_>>()
+        };
+        match session.takes.iter().flat_map(of_take).find(|folder| !is_plain(folder)) {
+            Some(folder) => Err(format!("folder {folder:?} is none within that of the session")),
+            None => Ok(session),
+        }
     }
+}
+
+/// Whether it is the name of a folder, and no way out of the one that it is in.
+fn is_plain(name: &str) -> bool {
+    !matches!(name, "" | "." | "..") && !name.contains(['/', '\0'])
+}
+
+/// What is wrong with a text, in one line.
+fn at_line(text: &str, cause: &toml::de::Error) -> String {
+    let at = cause.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
+    format!("line {}: {}", at.matches('\n').count() + 1, cause.message())
 }
 
 #[cfg(test)]
@@ -250,6 +269,15 @@ mod tests {
         let refusal = Session::from_toml("format = 2\n").expect_err("too new");
         assert!(refusal.contains("newer"), "{refusal}");
         let wrong = session().to_toml().replace("format = 1", "format = \"one\"");
-        assert!(Session::from_toml(&wrong).expect_err("not a number").contains("line 1"));
+        assert!(Session::from_toml(&wrong).expect_err("not a number").contains("line 1: "));
+    }
+
+    #[test]
+    fn a_folder_beyond_that_of_the_session_is_refused() {
+        for folder in ["../take_2", "/take_2", "..", ""] {
+            let text = session().to_toml().replace("\"take_2\"", &format!("{folder:?}"));
+            let refusal = Session::from_toml(&text).expect_err(folder);
+            assert!(refusal.contains(&format!("{folder:?}")), "{refusal}");
+        }
     }
 }

@@ -5,6 +5,7 @@ use crate::batch::plan::{Plan, Planned};
 use crate::batch::process::{self, Ended, Stop};
 use crate::record::{is_taken, read_take};
 use genlock_formats::session::{Standing, Take, Try};
+use genlock_formats::take::Device;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -109,6 +110,7 @@ impl Recorder<'_> {
             Err(cause) => {
                 tried.standing = Standing::Failed;
                 tried.reason = Some(format!("genlock record cannot be started: {cause}"));
+                (tried.folder, tried.ended) = (None, Some(utc(jiff::Timestamp::now())));
             }
             Ok((ended, error)) => {
                 tried.exit_code = ended.status.code();
@@ -127,6 +129,15 @@ impl Recorder<'_> {
     }
 }
 
+/// Why a take that ran its time is not whole, as far as its devices say: the first that it was out
+/// of step, or else was noticed of one.
+fn blemish(devices: &[Device]) -> Option<String> {
+    let worst = devices.iter().max_by_key(|d| (d.verdict, std::cmp::Reverse(&d.serial)))?;
+    let noticed = devices.iter().find_map(|d| d.alarms.first().map(|alarm| (d, &alarm.what)));
+    let (device, why) = worst.reasons.first().map(|why| (worst, why)).or(noticed)?;
+    Some(format!("{}: {why}", device.name.as_ref().unwrap_or(&device.serial)))
+}
+
 /// Writes down what a try has left in its folder. Nobody may have seen how it ended.
 pub fn settle(folder: &Path, tried: &mut Try, ended: Option<Ended>, stopped: bool) {
     if !is_taken(folder) {
@@ -139,7 +150,8 @@ pub fn settle(folder: &Path, tried: &mut Try, ended: Option<Ended>, stopped: boo
             if tried.standing.is_done() && take.reason.is_some() {
                 tried.standing = Standing::Interrupted;
             }
-            tried.reason = take.reason;
+            let not_whole = tried.standing != Standing::Whole;
+            tried.reason = take.reason.or(not_whole.then(|| blemish(&take.devices)).flatten());
             tried.verdict = take.verdict;
             let devices = take.devices.iter();
             tried.triggers = devices.clone().map(|d| d.trigger_count).max().unwrap_or(0);

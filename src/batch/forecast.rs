@@ -5,6 +5,7 @@ use crate::batch::settings::Length;
 use crate::config::{Devices, Named, Rig, Wanted};
 use crate::error::{Error, Result};
 use crate::rig::bandwidth::disk_bytes_per_s;
+use crate::rig::disk::needed_bytes;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -19,6 +20,8 @@ pub struct Forecast {
     pub length: Duration,
     /// Bytes of its recordings; those of color depend on the scene and are estimated.
     pub bytes: u64,
+    /// Bytes that must be free for `genlock record` to begin it: it keeps some for its end.
+    pub needed_bytes: u64,
 }
 
 /// What each take of the plan will be. Nothing is touched, no device is asked.
@@ -68,6 +71,7 @@ fn forecast(take: &Planned, rig: &Rig) -> Forecast {
         (Wanted::Alike { config, .. }, Devices::Usb) => (vec!["1 on USB".to_owned()], one(config)),
     };
     Forecast {
+        needed_bytes: needed_bytes(bytes_per_s, length),
         devices,
         time: length + settings.countdown + settings.pause,
         length,

@@ -1,6 +1,7 @@
 //! A plan beside what became of it: what is done stays, what is new is added.
 
 use crate::batch::plan::Plan;
+use crate::batch::store::SESSION;
 use crate::error::{Error, Result};
 use crate::record::is_taken;
 use genlock_formats::session::{FORMAT, Session, Standing, Take};
@@ -85,14 +86,26 @@ pub fn refuse_strangers(folder: &Path, session: &Session) -> Result<()> {
     for take in session.planned().filter(|take| !take.standing.is_done()) {
         let path = folder.join(&take.name);
         if is_taken(&path) && !ours.contains(&take.name.as_str()) {
+            let toml = folder.join(SESSION);
+            let missing = match is_taken(&toml) {
+                true => String::new(),
+                false => format!(" ({} is missing: restore it if it was one)", toml.display()),
+            };
             return Err(Error::Usage(format!(
-                "{} is there already, is none of this session's takes, and is not overwritten: \
-                 move it away, or change name or folder in the plan",
+                "{} is there already, is none of this session's takes{missing}, and is not \
+                 overwritten: move it away, or change name or folder in the plan",
                 path.display()
             )));
         }
     }
     Ok(())
+}
+
+/// Whether a take is done, and its folder in that of the session no longer there.
+#[must_use]
+pub fn is_gone(folder: &Path, take: &Take) -> bool {
+    let of_take = take.folder.as_ref().map(|name| folder.join(name));
+    take.standing.is_done() && !of_take.is_some_and(|path| path.is_dir())
 }
 
 /// RFC 3339, in UTC.

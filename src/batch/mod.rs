@@ -15,9 +15,9 @@ mod settings;
 mod store;
 
 pub use forecast::{Forecast, forecasts};
-pub use join::{join, refuse_strangers};
+pub use join::{is_gone, join, refuse_strangers};
 pub use plan::{Plan, Planned};
 pub use process::Stop;
-pub use run::{Batch, Event, run};
+pub use run::{Batch, Done, Event, run};
 pub use settings::Sound;
-pub use store::{SESSION, read_session};
+pub use store::{SESSION, look, read_session};

@@ -118,7 +118,10 @@ pub fn name(template: Option<&Template>, date: &str, of: &Of) -> Taken<String> {
     if name.contains('/') || name.chars().any(char::is_control) {
         return refuse("a name is that of one folder, without / and control characters");
     }
-    if name.is_empty() || name.starts_with(['.', '-', ' ']) || name.ends_with(' ') {
+    if name.is_empty() {
+        return refuse("a name cannot be empty");
+    }
+    if name.starts_with(['.', '-', ' ']) || name.ends_with(' ') {
         return refuse("a name begins with none of . and -, and has no blanks around it");
     }
     if name.len() > BYTES_MAX {

@@ -45,13 +45,23 @@ pub enum Event<'a> {
     Warning(String),
 }
 
+/// What came of a session.
+#[derive(Debug)]
+pub struct Done {
+    /// Its takes, as far as is known.
+    pub session: Session,
+    /// What ended it before its time, but for a person: its own hook failed before it (`Device`),
+    /// or `session.toml` cannot be written (`Disk`).
+    pub error: Option<Error>,
+}
+
 /// Carries out a plan, or what is left of it; gives what became of the takes.
 ///
 /// # Errors
-/// `Usage` when the plan cannot be carried out, or contradicts what was recorded; `Device` when the
-/// session's own hook fails before it, or it was stopped before it began; `Disk` and `File` when
-/// `session.toml` cannot be written or read.
-pub fn run(batch: &Batch<'_>, tell: &mut dyn FnMut(Event<'_>)) -> Result<Session> {
+/// Those before it begins: `Usage` when the plan cannot be carried out, or contradicts what was
+/// recorded, or `session.toml` is none; `Device` when it was stopped while somebody else worked
+/// there; `Disk` when the folder cannot be made.
+pub fn run(batch: &Batch<'_>, tell: &mut dyn FnMut(Event<'_>)) -> Result<Done> {
     let plan = batch.plan;
     let forecasts = forecasts(plan)?;
     let Some(store) = open(batch, tell)? else {
@@ -73,8 +83,8 @@ pub fn run(batch: &Batch<'_>, tell: &mut dyn FnMut(Event<'_>)) -> Result<Session
     refuse_strangers(&plan.folder, &session)?;
     let player = Player::default();
     let mut running = Running { batch, store, session, forecasts, tell, begun: false, player };
-    running.all()?;
-    Ok(running.session)
+    let error = running.all().err();
+    Ok(Done { session: running.session, error })
 }
 
 /// The folder, when nobody works in it any more; nothing when it was asked to stop meanwhile.
@@ -117,11 +127,17 @@ impl Running<'_> {
             return Ok(());
         }
         self.session.ended = None;
-        self.session_hook("before_session", plan.before.as_deref(), None).map_err(|why| {
-            Error::Device(format!("{why}: the session was not begun, and no take recorded"))
-        })?;
+        if let Err(why) = self.session_hook("before_session", plan.before.as_deref(), None) {
+            self.end()?;
+            let why = format!("{why}: the session was not begun, and no take recorded");
+            return Err(Error::Device(why));
+        }
+        let mut written = Ok(());
         for place in left {
-            self.take(place)?;
+            written = self.take(place);
+            if written.is_err() {
+                break;
+            }
             let failed = !self.session.takes[place].standing.is_done();
             if stop.is_asked() || failed && plan.takes[place].settings.stop_on_fail {
                 break;
@@ -132,6 +148,10 @@ impl Running<'_> {
         if let Err(why) = self.session_hook("after_session", plan.after.as_deref(), Some(worst)) {
             (self.tell)(Event::Warning(why));
         }
+        written.and(self.end())
+    }
+
+    fn end(&mut self) -> Result<()> {
         self.session.ended = Some(utc(jiff::Timestamp::now()));
         self.store.write(&self.session)
     }
@@ -195,16 +215,18 @@ impl Running<'_> {
             }
             Ok(()) => {
                 self.record(place, &name, &mut tried)?;
-                self.write_down(place, &tried, false)?;
-                if let Err(why) = self.hook("after", place, &tried) {
-                    (self.tell)(Event::Warning(why.clone()));
-                    tried.warning = Some(why);
+                if tried.folder.is_some() {
+                    // A disk that does not take it is told below: the lamp goes off all the same.
+                    let _ = self.write_down(place, &tried, false);
+                    tried.warning = self.hook("after", place, &tried).err();
+                    let warning = tried.warning.clone().map(Event::Warning);
+                    warning.into_iter().for_each(|warning| (self.tell)(warning));
                 }
             }
         }
-        self.write_down(place, &tried, false)?;
+        let written = self.write_down(place, &tried, false);
         (self.tell)(Event::Ended(&self.session.takes[place], &tried));
-        Ok(())
+        written
     }
 
     /// The name of the next try: that of the take, unless something has it.
@@ -229,7 +251,14 @@ impl Running<'_> {
         }
         take.tries.push(tried.clone());
         take.conclude();
-        self.store.write(&self.session)
+        let written = self.store.write(&self.session);
+        if is_new && written.is_err() {
+            // It does not begin.
+            let take = &mut self.session.takes[place];
+            take.tries.pop();
+            take.conclude();
+        }
+        written
     }
 
     /// What comes before the recording: the hook, and the countdown.
@@ -247,9 +276,18 @@ impl Running<'_> {
             }
             stop.wait(Duration::from_secs(1));
         }
-        match stop.is_asked() {
-            true => Err("the session was stopped before it began".to_owned()),
-            false => Ok(()),
+        if stop.is_asked() {
+            return Err("the session was stopped before it began".to_owned());
+        }
+        // What a hook has put there is none of our takes, and must not be taken for one.
+        let folder = tried.folder.as_ref().map(|name| self.store.folder.join(name));
+        match folder.filter(|folder| is_taken(folder)) {
+            Some(folder) => Err(format!(
+                "{} is there since the take began, is not overwritten, and nothing was recorded: \
+                 let the hook before leave it to the take",
+                folder.display()
+            )),
+            None => Ok(()),
         }
     }
 

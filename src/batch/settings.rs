@@ -114,11 +114,11 @@ pub const KEYS: [(&str, Key); 18] = [
     ("sound", |s, v| put(&mut s.sound, sound(v))),
     ("pause", |s, v| put(&mut s.pause, up_to(v, 7.0 * DAY_S, "a week"))),
     ("retakes", |s, v| put(&mut s.retakes, within(v, 0..=1000))),
-    ("overtime", |s, v| put(&mut s.overtime, up_to(v, DAY_S, "a day"))),
+    ("overtime", |s, v| put(&mut s.overtime, limit(v))),
     ("on_fail", |s, v| put(&mut s.stop_on_fail, on_fail(v))),
     ("before", |s, v| put(&mut s.before, command(v).map(Some))),
     ("after", |s, v| put(&mut s.after, command(v).map(Some))),
-    ("hook_limit", |s, v| put(&mut s.hook_limit, up_to(v, DAY_S, "a day"))),
+    ("hook_limit", |s, v| put(&mut s.hook_limit, limit(v))),
 ];
 
 /// Keys that say the same in two ways: one of them is enough.
@@ -159,6 +159,14 @@ fn length(value: &Value) -> Taken<Length> {
 fn up_to(value: &Value, seconds: f64, words: &str) -> Taken<Duration> {
     let why = || format!("takes a time up to {words}: seconds, or \"10s\", \"2m\"");
     time(value, 0.0..=seconds).ok_or_else(why)
+}
+
+/// What nothing can be done within is a slip.
+fn limit(value: &Value) -> Taken<Duration> {
+    match up_to(value, DAY_S, "a day")? {
+        Duration::ZERO => Err("takes a time of more than 0 and up to a day".to_owned()),
+        limit => Ok(limit),
+    }
 }
 
 fn sound(value: &Value) -> Taken<Sound> {

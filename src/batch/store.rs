@@ -4,6 +4,7 @@ use crate::error::{Error, Result};
 use crate::map::read_text;
 use crate::record::{is_taken, keep_name};
 use genlock_formats::session::Session;
+use rustix::fs::{Access, access};
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -21,14 +22,44 @@ const BYTES_MAX: u64 = 64 << 20;
 /// What is known of the session in `folder`; nothing where there is none yet.
 ///
 /// # Errors
-/// `File` when its `session.toml` cannot be read, or is none.
+/// `Usage` when its `session.toml` cannot be read, or is none: what was recorded is not known then.
 pub fn read_session(folder: &Path) -> Result<Option<Session>> {
     let path = folder.join(SESSION);
     if !is_taken(&path) {
         return Ok(None);
     }
-    let text = read_text(&path, BYTES_MAX)?;
-    Session::from_toml(&text).map(Some).map_err(|cause| Error::file(&path, &cause))
+    let unknown = |error: Error| {
+        Error::Usage(format!(
+            "{error}: what was recorded is not known without it: restore it from a copy; or begin \
+             a new session with another folder in the plan, or move this one away, with its takes"
+        ))
+    };
+    let text = read_text(&path, BYTES_MAX).map_err(unknown)?;
+    let session = Session::from_toml(&text).map_err(|cause| unknown(Error::file(&path, &cause)))?;
+    Ok(Some(session))
+}
+
+/// That the folder of a session is there, or can be made. Touches nothing.
+///
+/// # Errors
+/// `Disk` when it cannot be written, or something else is in its place.
+pub fn look(folder: &Path) -> Result<()> {
+    let there = folder.ancestors().find(|path| is_taken(path));
+    let there = there.unwrap_or(Path::new("."));
+    let refuse = |what: &dyn std::fmt::Display, fix: &str| {
+        Err(Error::Disk(format!(
+            "takes cannot go to {}: {} {what}: choose another folder in the plan, or {fix}",
+            folder.display(),
+            there.display()
+        )))
+    };
+    if !there.is_dir() {
+        return refuse(&"is no folder", "move that away");
+    }
+    match access(there, Access::WRITE_OK | Access::EXEC_OK) {
+        Err(cause) => refuse(&format!("cannot be written: {cause}"), "allow this user to"),
+        Ok(()) => Ok(()),
+    }
 }
 
 /// The folder of a session, in which nobody else works.
@@ -77,12 +108,23 @@ impl Store {
     pub fn write(&self, session: &Session) -> Result<()> {
         let path = self.folder.join(SESSION);
         let fresh = self.folder.join("session.toml.part");
-        let failed = |cause| Error::disk("cannot write", &fresh, &cause);
-        // One that is there was left by a crash, in mid-writing.
-        let mut file = File::create(&fresh).map_err(failed)?;
-        file.write_all(session.to_toml().as_bytes()).map_err(failed)?;
-        file.sync_all().map_err(failed)?;
-        fs::rename(&fresh, &path).map_err(failed)?;
+        let put = || {
+            // One that is there was left by a crash, in mid-writing.
+            let mut file = File::create(&fresh)?;
+            file.write_all(session.to_toml().as_bytes())?;
+            file.sync_all()?;
+            fs::rename(&fresh, &path)
+        };
+        put().map_err(|cause| {
+            // Half of it is of no use, and its bytes are needed.
+            let _ = fs::remove_file(&fresh);
+            Error::Disk(format!(
+                "cannot write {}: {cause}: what is recorded is kept; free some space, or allow \
+                 this user to write there, and run the same command again: it goes on with what \
+                 is left",
+                path.display()
+            ))
+        })?;
         keep_name(&path)
     }
 }

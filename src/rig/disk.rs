@@ -167,28 +167,43 @@ pub fn findings(disk: &Disk, bytes_per_s: u64, length: Option<Duration>) -> Vec<
     findings
 }
 
+/// Bytes that must be free for a take of this length to begin: those of its seconds, a part of one
+/// counts in full, and those that are kept for its end.
+#[must_use]
+pub fn needed_bytes(bytes_per_s: u64, length: Duration) -> u64 {
+    let seconds = length.as_secs().saturating_add(u64::from(length.subsec_nanos() > 0));
+    bytes_per_s.saturating_mul(seconds.saturating_add(ENDING.as_secs()))
+}
+
 fn room(disk: &Disk, bytes_per_s: u64, length: Option<Duration>) -> Option<Finding> {
     let free = disk.free_bytes?;
-    let room = Duration::from_secs(free / bytes_per_s.max(1));
+    let room = Duration::from_secs_f64(free as f64 / bytes_per_s.max(1) as f64);
+    let bytes = |time: Duration| bytes_per_s.saturating_mul(time.as_secs());
     // The size of color frames is an estimate, so a known length should fit twice.
     let (least, ample) = match length {
-        Some(length) => (length.saturating_add(ENDING), length.saturating_mul(2)),
-        None => (ROOM_MIN, ROOM_AMPLE),
+        Some(length) => (needed_bytes(bytes_per_s, length), bytes(length.saturating_mul(2))),
+        None => (bytes(ROOM_MIN), bytes(ROOM_AMPLE)),
     };
-    let minutes = |time: Duration| time.as_secs_f64() / 60.0;
+    let span = |time: Duration| match time.as_secs_f64() {
+        seconds @ 60.0.. => format!("{:.1} minutes", seconds / 60.0),
+        seconds => format!("{seconds:.1} seconds"),
+    };
     let mut what = format!(
-        "{} has room for {:.1} minutes at {:.0} MB/s",
+        "{} has room for {} at {:.0} MB/s",
         disk.folder.display(),
-        minutes(room),
+        span(room),
         bytes_per_s as f64 / 1e6
     );
     if let Some(length) = length {
-        what += &format!(", the take has {:.1}", minutes(length));
+        what += &format!(", the take has {}", span(length));
+        if free < least {
+            what += &format!(" and keeps {} free for its end", span(ENDING));
+        }
     }
     let fix = "free some space, or record to another disk";
-    Some(if room < least {
+    Some(if free < least {
         Finding::error("disk", what, fix)
-    } else if room < ample {
+    } else if free < ample {
         Finding::warning("disk", what, fix)
     } else {
         Finding::good("disk", what)
@@ -223,6 +238,10 @@ mod tests {
         assert_eq!(room(20, Some(10)), [Severity::Good]);
         let text = findings(&disk(90_000_000, Writing::Untried), 1_000_000, None)[0].to_string();
         assert!(text.contains("1.5 minutes at 1 MB/s") && text.contains("free some"), "{text}");
+        let take = Some(Duration::from_secs(1));
+        let text = findings(&disk(2_000_000, Writing::Untried), 1_000_000, take)[0].to_string();
+        assert!(text.contains("2.0 seconds at 1 MB/s, the take has 1.0 seconds and"), "{text}");
+        assert_eq!(needed_bytes(1_000_000, Duration::from_millis(100)), 6_000_000);
         let unknown = Disk { free_bytes: None, ..disk(0, Writing::Untried) };
         assert_eq!(severities(&unknown, None), []);
     }
