@@ -57,6 +57,7 @@ fn holds_all_of_its_files(take: &str) {
     let files = Files::open(take.as_ref()).expect("a take");
     let reader = Reader::open(&files).expect("its recordings");
     reader.devices().iter().for_each(samples_of_a_time_are_found);
+    triggers_are_found_by_their_time(&reader);
     let forwards: Vec<_> = reader.captures(reader.triggers()).collect();
     assert_eq!(forwards.len(), 50);
     for (place, device) in reader.devices().iter().enumerate() {
@@ -194,6 +195,20 @@ fn a_recording_of_k4arecorder_is_read_by_trigger_with_its_samples() {
     let [device] = reader.devices() else { panic!("one device") };
     let all: Vec<_> = device.recording().imu().collect();
     assert_eq!(device.imu(0..u64::MAX).collect::<Vec<_>>(), all);
+}
+
+/// A time behind the first trigger leads to the first trigger that is not before it.
+fn triggers_are_found_by_their_time(reader: &Reader<'_>) {
+    let captures = reader.captures(reader.triggers());
+    let times = captures
+        .filter_map(|capture| Some((capture.trigger, capture.devices[0].color.frame()?.time_us)));
+    let times: Vec<_> = times.collect();
+    for us in [0, 1, 33_000, 33_500, 500_000, 1_633_000, 1_700_000, 10_000_000] {
+        let from = times[0].1 + us;
+        let first = times.iter().find(|(_, time_us)| *time_us >= from);
+        let expected = first.map_or(reader.triggers().end, |(trigger, _)| *trigger);
+        assert_eq!(reader.trigger_at(us), expected, "{us} us");
+    }
 }
 
 /// The samples of a device in any range of time are those of its file.

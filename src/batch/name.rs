@@ -175,6 +175,6 @@ mod tests {
         refused("{number:0}", "a", "unknown part");
         refused("{subject", "a", "{ and a }");
         refused("subject}", "a", "{ and a }");
-        refused("", "a", "begins with");
+        refused("", "a", "cannot be empty");
     }
 }
