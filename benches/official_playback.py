@@ -8,22 +8,14 @@ a seek, and the next capture. Needs the PyPI package pyk4a-bundle.
 """
 
 import ctypes as C
-import glob
-import importlib.metadata
 import json
 import os
 import sys
 import time
 
+from libk4arecord import libraries
+
 SUCCEEDED, BEGIN = 0, 0
-
-
-def libraries():
-    files = importlib.metadata.files("pyk4a-bundle") or []
-    folder = next(os.path.dirname(f.locate()) for f in files if "libk4arecord" in f.name)
-    record = sorted(glob.glob(os.path.join(folder, "libk4arecord*")))[0]
-    k4a = next(p for p in sorted(glob.glob(os.path.join(folder, "libk4a*"))) if "record" not in p)
-    return C.CDLL(k4a, mode=C.RTLD_GLOBAL), C.CDLL(record)
 
 
 def main():

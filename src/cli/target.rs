@@ -1,7 +1,7 @@
 //! What `info` and `verify` are pointed at: recordings, and the folders of takes.
 
 use crate::error::{Error, Result};
-use crate::record::{TAKE, is_taken, part_path, read_take};
+use crate::record::{TAKE, is_recording, is_taken, part_path, read_take};
 use genlock_formats::take::Take;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -33,11 +33,7 @@ impl Target {
         }
         let entries = fs::read_dir(path).map_err(|cause| Error::file(path, &cause))?;
         let paths = entries.flatten().map(|entry| entry.path());
-        let is_recording = |path: &PathBuf| {
-            let name = path.to_string_lossy();
-            name.ends_with(".mkv") || name.ends_with(".mkv.part")
-        };
-        target.files = paths.filter(is_recording).collect();
+        target.files = paths.filter(|path| is_recording(path)).collect();
         target.files.sort();
         if is_taken(&path.join(TAKE)) {
             target.take = Some(read_take(path)?);

@@ -12,9 +12,8 @@ use std::ops::Range;
 
 /// When the first frame of a device was, in microseconds of its clock.
 pub fn first_us(chosen: &Chosen<'_, '_>, found: &FoundDevice<'_>) -> Option<u64> {
-    let offset_ns = chosen.device.configuration().start_offset_ns;
     let frames = found.frames.iter().flatten().flatten();
-    frames.map(|block| offset_ns.saturating_add_signed(block.time_ns) / 1000).min()
+    frames.map(|block| chosen.device.recording().time_us(block.time_ns)).min()
 }
 
 /// The times of a device, in microseconds, whose samples belong to what is selected: all, or those

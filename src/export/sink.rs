@@ -5,13 +5,10 @@ use super::image;
 use super::scene::Scene;
 use super::times::Times;
 use crate::error::Result;
-use crate::replay::{Chosen, DeviceFrames, Slot, track_word};
+use crate::replay::{Chosen, DeviceFrames, IMAGES, Slot, track_word};
 use genlock_formats::k4a::{ColorFormat, Image, TrackName};
 use std::borrow::Cow;
 use std::ops::Range;
-
-/// The image tracks, in the order of [`DeviceFrames::slots`].
-pub const IMAGES: [TrackName; 3] = [TrackName::Color, TrackName::Depth, TrackName::Ir];
 
 /// The list of what is missing, which every export has.
 pub const LOSSES: &str = "losses.csv";

@@ -36,7 +36,9 @@ pub use job::Job;
 pub use ledger::Missing;
 pub use members::members;
 pub use monitor::{Evidence, Monitor, Note, Watched};
-pub use output::{Place, TAKE, TRIGGERS, file_name, file_stem, read_take, read_triggers};
+pub use output::{
+    Place, TAKE, TRIGGERS, file_name, file_stem, is_recording, read_take, read_triggers,
+};
 pub use preflight::{check, preflight};
 pub use recorder::{Feed, Lanes, Outage, Part, Recorder, Report};
 pub use run::{Outcome, run, run_opened};

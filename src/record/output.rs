@@ -113,6 +113,13 @@ fn write(folder: &Path, name: &str, text: &str) -> Result<()> {
     file.publish()
 }
 
+/// Whether a path has the name of a recording, finished or not.
+#[must_use]
+pub fn is_recording(path: &Path) -> bool {
+    let name = path.to_string_lossy();
+    name.ends_with(".mkv") || name.ends_with(".mkv.part")
+}
+
 /// The name of a device's file within a take.
 #[must_use]
 pub fn file_name(serial: &str) -> String {

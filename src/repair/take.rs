@@ -8,7 +8,7 @@ use crate::align::{self, Causes, DeviceFile};
 use crate::config::Output;
 use crate::error::{Error, Result};
 use crate::map::Map;
-use crate::record::{Place, TAKE, TRIGGERS, is_taken, read_take};
+use crate::record::{Place, TAKE, TRIGGERS, is_recording, is_taken, read_take};
 use genlock_formats::k4a::Recording;
 use genlock_formats::take::{File as ListedFile, Outcome, Take};
 use serde::Serialize;
@@ -130,10 +130,6 @@ pub fn is_converting(path: &Path) -> bool {
 fn recordings(folder: &Path) -> Result<Vec<PathBuf>> {
     let entries = std::fs::read_dir(folder).map_err(|cause| Error::file(folder, &cause))?;
     let paths = entries.flatten().map(|entry| entry.path());
-    let is_recording = |path: &PathBuf| {
-        let name = path.to_string_lossy();
-        name.ends_with(".mkv") || name.ends_with(".mkv.part")
-    };
     let paths: Vec<_> = paths.collect();
     if let Some(path) = paths.iter().find(|path| is_converting(path)) {
         return Err(Error::Usage(format!(
@@ -143,7 +139,7 @@ fn recordings(folder: &Path) -> Result<Vec<PathBuf>> {
             path.display()
         )));
     }
-    let mut files: Vec<_> = paths.into_iter().filter(is_recording).collect();
+    let mut files: Vec<_> = paths.into_iter().filter(|path| is_recording(path)).collect();
     files.sort();
     if files.is_empty() {
         return Err(Error::file(folder, &"a folder without recordings"));

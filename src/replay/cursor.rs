@@ -21,7 +21,7 @@ struct OfDevice<'r, 'f> {
 }
 
 /// The tracks of images, in the order of [`FoundDevice::frames`].
-pub(super) const IMAGES: [TrackName; 3] = [TrackName::Color, TrackName::Depth, TrackName::Ir];
+pub const IMAGES: [TrackName; 3] = [TrackName::Color, TrackName::Depth, TrackName::Ir];
 
 /// Where the frames of a trigger are: slices of the files, packed where the files are.
 #[derive(Debug, Clone)]

@@ -4,7 +4,7 @@ use super::times::TrackTimes;
 use crate::align::{self, Causes, DeviceFile};
 use crate::error::{Error, Result};
 use crate::map::Map;
-use crate::record::{TAKE, TRIGGERS, file_stem, is_taken, read_take, read_triggers};
+use crate::record::{TAKE, TRIGGERS, file_stem, is_recording, is_taken, read_take, read_triggers};
 use genlock_formats::k4a::{Recording, TrackName};
 use genlock_formats::take::{Device, File, Take};
 use genlock_formats::triggers::Triggers;
@@ -55,11 +55,7 @@ impl Files {
                 path.display()
             )));
         }
-        let is_recording = |path: &PathBuf| {
-            let name = path.to_string_lossy();
-            name.ends_with(".mkv") || name.ends_with(".mkv.part")
-        };
-        let mut files: Vec<_> = names.into_iter().filter(is_recording).collect();
+        let mut files: Vec<_> = names.into_iter().filter(|path| is_recording(path)).collect();
         files.sort();
         if files.is_empty() {
             return Err(Error::file(path, &"a folder without recordings"));

@@ -4,6 +4,7 @@
 //! JSON; and the body.
 
 use super::capture::{Capture, Slot};
+use super::cursor::IMAGES;
 use super::reader::{Device, Reader};
 use super::selection::{Selected, track_word};
 use genlock_formats::k4a::{ColorFormat, Image, ImuSample, TrackName};
@@ -130,8 +131,7 @@ impl<W: Write> Messages<W> {
     /// Those of the writer.
     pub fn capture(&mut self, reader: &Reader<'_>, capture: &Capture<'_>) -> Result<()> {
         for (device, frames) in reader.devices().iter().zip(&capture.devices) {
-            let tracks = [TrackName::Color, TrackName::Depth, TrackName::Ir];
-            for (slot, track) in frames.slots().into_iter().zip(tracks) {
+            for (slot, track) in frames.slots().into_iter().zip(IMAGES) {
                 let (trigger, serial, word) = (capture.trigger, device.serial(), track_word(track));
                 match slot {
                     Slot::Off => {}

@@ -39,7 +39,7 @@ mod times;
 
 pub use capture::{Capture, Decoder, DeviceFrames, Slot};
 pub use captures::Captures;
-pub use cursor::{Cursor, Found, FoundDevice};
+pub use cursor::{Cursor, Found, FoundDevice, IMAGES};
 pub use files::Files;
 pub use film::films;
 pub use messages::Messages;
