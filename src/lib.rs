@@ -5,7 +5,8 @@
 //! [`usb`] is the door to devices, [`sync`] the arithmetic of time; [`device`] is one Azure Kinect,
 //! [`rig`] many as one; [`record`] makes takes, [`batch`] one after the other; [`align`] tells a
 //! take from its files alone, [`repair`] finishes what a crash left open, [`convert`] stores takes
-//! otherwise, [`replay`] reads them, [`export`] turns them into what other programs read.
+//! otherwise, [`replay`] reads them, [`export`] turns them into what other programs read. With the
+//! feature `hosts`, `hosts` makes one rig of several machines.
 
 pub mod align;
 pub mod batch;
@@ -19,6 +20,8 @@ pub mod error;
 pub mod export;
 pub mod frame;
 pub mod geometry;
+#[cfg(feature = "hosts")]
+pub mod hosts;
 pub mod lane;
 pub mod map;
 pub mod pool;

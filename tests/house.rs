@@ -11,7 +11,7 @@ const FLOORS: [&[&str]; 7] = [
     &["usb", "sync"],
     &["device"],
     &["rig"],
-    &["record", "align", "repair", "convert", "replay", "export", "batch"],
+    &["record", "align", "repair", "convert", "replay", "export", "batch", "hosts"],
     &["cli", "main"],
 ];
 

@@ -1,0 +1,1 @@
+//! A certificate authority of a lab: certificates for its coordinators and hosts.

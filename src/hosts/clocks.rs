@@ -1,0 +1,1 @@
+//! How the clock of a host stands to the coordinator's.

@@ -1,0 +1,1 @@
+//! Finished files move to one place, and are released there.

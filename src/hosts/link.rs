@@ -1,0 +1,1 @@
+//! Sessions of Zenoh between coordinator and agents, and who may speak in them.
