@@ -151,12 +151,12 @@ fn every_dependency_says_why_it_is_there() {
     let crates = ["Cargo.toml", "formats/Cargo.toml"].map(|manifest| root().join(manifest));
     for manifest in tools.chain(crates).filter(|manifest| manifest.exists()) {
         let text = fs::read_to_string(manifest).expect("a manifest");
-        let mut of_dependencies = false;
-        for line in text.lines() {
-            if line.starts_with('[') {
-                of_dependencies = line.contains("dependencies]");
-            } else if let (true, Some((name, _))) = (of_dependencies, line.split_once([' ', '.'])) {
-                names.insert(name.to_owned());
+        let manifest: toml::Table = text.parse().expect("TOML");
+        let root = [Some(&manifest), manifest.get("workspace").and_then(toml::Value::as_table)];
+        for table in root.into_iter().flatten() {
+            for kind in ["dependencies", "dev-dependencies", "build-dependencies"] {
+                let listed = table.get(kind).and_then(toml::Value::as_table);
+                names.extend(listed.into_iter().flat_map(|listed| listed.keys().cloned()));
             }
         }
     }
