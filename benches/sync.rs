@@ -133,6 +133,9 @@ fn first_bytes_after_s(devices: usize) -> f64 {
         output: Output::Folder(folder.path().join("take")),
         depth_engine: None,
         force: false,
+        is_part: false,
+        hosts: Vec::new(),
+        certs: None,
     };
     let clock = Clock::machine();
     let bus = EmulatedBus::rig(&vec![Faults::default(); devices], None, clock.clone());

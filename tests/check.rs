@@ -258,6 +258,7 @@ fn shown(count: usize, show: fn(&mut Vec<UsbDevice>)) -> Shown {
 fn rig(place: &Path, devices: Devices, count: usize) -> Plan {
     let named = |i: usize| Named {
         role_given: true,
+        host: None,
         serial: format!("{i:012}"),
         name: None,
         config: DeviceConfig {
@@ -277,6 +278,9 @@ fn rig(place: &Path, devices: Devices, count: usize) -> Plan {
         output: Output::Folder(place.join("take")),
         depth_engine: None,
         force: false,
+        is_part: false,
+        hosts: Vec::new(),
+        certs: None,
     }
 }
 

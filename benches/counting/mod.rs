@@ -87,6 +87,7 @@ pub fn allocations_in_mid_take(profile: Profile) -> u64 {
         engine: EngineLibrary::emulated().ok(),
         clock: clock.clone(),
         place: &mut |_| Ok(Box::new(Nowhere)),
+        armed: &mut || Ok(()),
         launch: &mut |job| {
             let (Job::Source(_, stage) | Job::Recorder(_, stage) | Job::Helper(stage)) = job;
             stages.push(stage);

@@ -1,7 +1,7 @@
 //! `genlock check`: is the rig ready for a take?
 
 use super::record::RecordArgs;
-use super::{Verdict, bus, print, print_json};
+use super::{Verdict, bus, print, print_json, spanning};
 use crate::clock::Clock;
 use crate::config::Output;
 use crate::error::Result;
@@ -34,8 +34,12 @@ struct Checked {
 pub(super) fn run(args: &CheckArgs) -> Result<Verdict> {
     // The place may well exist: the check asks for its disk, not for its name.
     let plan = args.take.plan(|path, _| Ok(Output::Folder(path.to_owned())))?;
-    let bus = bus::bus(&plan.devices, &Clock::machine());
-    let findings = record::check(&plan, bus.as_deref().map_err(Clone::clone), &Host::machine());
+    let findings = if plan.hosts.is_empty() {
+        let bus = bus::bus(&plan.devices, &Clock::machine());
+        record::check(&plan, bus.as_deref().map_err(Clone::clone), &Host::machine())
+    } else {
+        spanning::check(&args.take, &plan)?
+    };
     let errors = findings.iter().filter(|finding| finding.severity == Severity::Error).count();
     if args.json {
         print_json(&Checked { ready: errors == 0, findings })?;

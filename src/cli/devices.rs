@@ -2,7 +2,7 @@
 
 use crate::config::{self, Asked, Flag, Pick, Rig, value_of};
 use clap::Args;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use toml::Value;
 
 /// Headings of the groups of options, in the order of the help.
@@ -167,13 +167,23 @@ impl DeviceArgs {
     /// # Errors
     /// `Usage` when it cannot be done as asked; `File` when the recording to play cannot be read.
     pub fn resolve(&self) -> crate::error::Result<Rig> {
+        self.asked().resolve()
+    }
+
+    /// What was asked for.
+    pub(super) fn asked(&self) -> Asked {
         let pick = match (&self.serial, self.device) {
             (Some(serial), _) => Some(Pick::Serial(serial.clone())),
             (None, Some(index)) => Some(Pick::Index(index)),
             (None, None) => None,
         };
         let sets = self.sets.clone();
-        Asked { rig: self.rig.clone(), pick, flags: self.flags(), sets }.resolve()
+        Asked { rig: self.rig.clone(), pick, flags: self.flags(), sets }
+    }
+
+    /// The rig file, if one was given.
+    pub(super) fn rig(&self) -> Option<&Path> {
+        self.rig.as_deref()
     }
 
     fn flags(&self) -> Vec<Flag> {

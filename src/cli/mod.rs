@@ -1,5 +1,7 @@
 //! The words of the user: one file per command.
 
+#[cfg(feature = "hosts")]
+mod agent;
 mod align;
 mod batch;
 mod bus;
@@ -7,6 +9,8 @@ mod check;
 mod convert;
 mod devices;
 mod export;
+#[cfg(feature = "hosts")]
+mod gather;
 mod generate;
 mod info;
 mod list;
@@ -18,6 +22,8 @@ mod replay;
 mod rig;
 mod select;
 mod signals;
+#[cfg_attr(not(feature = "hosts"), path = "one_host.rs")]
+mod spanning;
 mod summary;
 mod target;
 mod verify;
@@ -88,6 +94,21 @@ enum Command {
     #[command(after_help = "Exit codes: 0 aligned, complete and in step; 3 aligned, with losses \
                             or out of step; 1 failed; 2 usage.")]
     Align(align::AlignArgs),
+    /// Record this machine's devices in rigs that span several
+    #[cfg(feature = "hosts")]
+    #[command(after_help = "It runs until it is stopped; a take at work then goes on to its end. \
+                            docs/hosts.md tells how a rig of several machines is set up.")]
+    Agent(Box<agent::AgentArgs>),
+    /// Fetch what the hosts of a take still have of it
+    #[cfg(feature = "hosts")]
+    #[command(after_help = "It may be given again and again: what is there is not fetched twice. \
+                            Exit codes: 0 the take is whole; 3 it has losses, or parts of it are \
+                            still elsewhere; 1 failed; 2 usage.")]
+    Gather(gather::GatherArgs),
+    /// What an agent has a process of its own for
+    #[cfg(feature = "hosts")]
+    #[command(hide = true)]
+    Part,
     /// Print what a shell needs to complete commands
     #[command(after_help = "In bash: source <(genlock completions bash)")]
     Completions(generate::CompletionsArgs),
@@ -122,6 +143,12 @@ pub fn main() -> ExitCode {
         Command::Export(args) => export::run(&args),
         Command::Replay(args) => replay::run(&args),
         Command::Align(args) => align::run(&args),
+        #[cfg(feature = "hosts")]
+        Command::Agent(args) => agent::run(*args),
+        #[cfg(feature = "hosts")]
+        Command::Gather(args) => gather::run(&args),
+        #[cfg(feature = "hosts")]
+        Command::Part => agent::part(),
         Command::Completions(args) => generate::completions(&args),
         Command::Man(args) => generate::man(&args),
     };

@@ -225,7 +225,7 @@ mod tests {
         };
         let devices = vec![device("1", 0, Some(Waiting::Pulses)), device("2", 3, None)];
         let (elapsed, alarms) = (Duration::from_secs(75), Vec::new());
-        let status = Status { elapsed, devices, alarms, warming_up: false };
+        let status = Status { elapsed, devices, alarms, warming_up: false, begun: true, latest: 0 };
         let line = line(&status, &[0.0, 29.97], 60e6, Some(36_000_000_000));
         let expected = "01:15 | 1: waiting for the master's pulses | 2 30.0 fps, 300 frames, 3 \
                         LOST | 60 MB/s, disk full in 10 min";

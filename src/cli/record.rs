@@ -4,22 +4,23 @@ use super::devices::DeviceArgs;
 use super::progress::Progress;
 use super::signals::stop_on_signals;
 use super::summary::{report_losses, summary};
-use super::{Verdict, bus, print, tell};
+use super::{Verdict, bus, print, spanning, tell};
 use crate::clock::Clock;
 use crate::config::{Devices, Output, Plan, seconds};
 use crate::error::{Error, Result};
-use crate::record::{self, is_taken, part_path};
+use crate::record::{self, Cue, is_taken, part_path};
 use crate::rig::host::Host;
 use crate::rig::{Finding, Severity};
 use clap::Args;
 use genlock_formats::take;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicU64;
 
 /// Options of `genlock record`; those of k4arecorder have its names.
 #[derive(Debug, Clone, Args)]
 pub struct RecordArgs {
     /// Where the take goes: a folder, or one file when it ends in .mkv
-    output: PathBuf,
+    pub(super) output: PathBuf,
     /// Stop after this time: seconds, or 10s, 2m, 1h
     #[arg(short = 'l', long, value_name = "TIME", value_parser = seconds)]
     #[arg(conflicts_with = "frames")]
@@ -28,7 +29,7 @@ pub struct RecordArgs {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     frames: Option<u64>,
     #[command(flatten)]
-    devices: DeviceArgs,
+    pub(super) devices: DeviceArgs,
     /// Go on where the checks before the take find errors
     #[arg(long)]
     force: bool,
@@ -54,7 +55,7 @@ impl RecordArgs {
         let of_length =
             self.record_length.map(|length| (length * fps - 1e-6).ceil().max(1.0) as u64);
         Ok(Plan {
-            output: output(&self.output, rig.is_several())?,
+            output: output(&self.output, rig.is_several() || !rig.hosts.is_empty())?,
             devices: rig.devices,
             wanted: rig.wanted,
             opening: rig.opening,
@@ -62,6 +63,9 @@ impl RecordArgs {
             storing: rig.storing,
             depth_engine: rig.depth_engine,
             force: self.force,
+            is_part: false,
+            hosts: rig.hosts,
+            certs: rig.certs,
             triggers: self.frames.or(of_length).or(rig.triggers),
         })
     }
@@ -98,6 +102,9 @@ fn output(path: &Path, several: bool) -> Result<Output> {
 
 pub(super) fn run(args: RecordArgs) -> Result<Verdict> {
     let plan = args.resolve()?;
+    if !plan.hosts.is_empty() {
+        return spanning::record(&args, &plan);
+    }
     let clock = Clock::machine();
     let bus = bus::bus(&plan.devices, &clock)?;
     let mut members = record::members(&plan, bus.as_ref())?;
@@ -107,29 +114,44 @@ pub(super) fn run(args: RecordArgs) -> Result<Verdict> {
     }
     let stop = stop_on_signals()?;
     let mut progress = Progress::new(args.quiet, &args.output);
-    let done = record::run_opened(&plan, &bus, members, &clock, &stop, &mut |s| progress.show(s));
+    let cue = Cue { stop: &stop, end: &AtomicU64::new(u64::MAX), armed: &mut || Ok(()) };
+    let done = record::run_opened(&plan, &bus, members, &clock, cue, &mut |s| progress.show(s));
     progress.finish();
     let outcome = done?;
-    let lines = if args.quiet { Vec::new() } else { summary(&args.output, &outcome.take) };
-    let printed = lines.iter().try_for_each(|line| print(line));
-    // Whether or not anybody reads the summary, losses and failures are told.
-    report_losses(&outcome.take);
     let late = began_late(&plan, &outcome.take);
-    if let Some(late) = &late {
-        tell(&format!("warning: {late}"));
-    }
-    if let Some(unstopped) = &outcome.unstopped {
-        tell(&format!("warning: {unstopped}"));
-    }
-    if let Some(failure) = &outcome.failure {
+    conclude(&args, &outcome.take, late.as_deref(), &|| {
+        if let Some(unstopped) = &outcome.unstopped {
+            tell(&format!("warning: {unstopped}"));
+        }
+        let failure = outcome.failure.as_ref()?;
         tell(&format!("error: {failure}"));
         if let (Output::File(path), Some(what)) = (&plan.output, left_behind(&outcome.take)) {
             tell(&format!("note: {} {what}", path.display()));
         }
-        return Ok(Verdict::Failed);
+        Some(Verdict::Failed)
+    })
+}
+
+/// Says what came of a take, and of what is `more` to say of it; gives the verdict, which that may
+/// be too.
+pub(super) fn conclude(
+    args: &RecordArgs,
+    take: &take::Take,
+    late: Option<&str>,
+    more: &dyn Fn() -> Option<Verdict>,
+) -> Result<Verdict> {
+    let lines = if args.quiet { Vec::new() } else { summary(&args.output, take) };
+    let printed = lines.iter().try_for_each(|line| print(line));
+    // Whether or not anybody reads the summary, losses and failures are told.
+    report_losses(take);
+    if let Some(late) = late {
+        tell(&format!("warning: {late}"));
+    }
+    if let Some(verdict) = more() {
+        return Ok(verdict);
     }
     printed?;
-    Ok(match outcome.take.outcome {
+    Ok(match take.outcome {
         take::Outcome::Whole if late.is_some() => Verdict::Losses,
         take::Outcome::Whole => Verdict::Whole,
         take::Outcome::Losses => Verdict::Losses,
@@ -138,7 +160,7 @@ pub(super) fn run(args: RecordArgs) -> Result<Verdict> {
 }
 
 /// Says what stands against a take, and whether it may begin: errors forbid it, unless forced.
-fn heed(findings: &[Finding], force: bool, quiet: bool) -> bool {
+pub(super) fn heed(findings: &[Finding], force: bool, quiet: bool) -> bool {
     let of = |severity| findings.iter().filter(move |finding| finding.severity == severity);
     for warning in of(Severity::Warning).filter(|_| !quiet) {
         tell(&format!("warning: {warning}"));

@@ -21,6 +21,7 @@ pub(super) struct Whole {
     pub keeping: Keeping,
     pub storing: Storing,
     pub depth_engine: Option<PathBuf>,
+    pub certs: Option<PathBuf>,
     /// How many emulated devices there are.
     pub devices: Option<usize>,
     pub seed: u64,
@@ -37,8 +38,9 @@ pub(super) enum Key {
 use Key::{Device, Whole as OfRig};
 
 /// Every key but those of faults: a key that is not here is unknown.
-const KEYS: [(&str, Key); 31] = [
+const KEYS: [(&str, Key); 33] = [
     ("name", Device(|d, v| put(&mut d.name, printable(v).map(Some)))),
+    ("host", Device(|d, v| put(&mut d.host, printable(v).map(Some)))),
     ("role", Device(|d, v| put(&mut d.config.role, word::<Role>(v)))),
     ("rate", Device(|d, v| put(&mut d.config.rate, rate(v)))),
     ("color_mode", Device(|d, v| put(&mut d.config.color, mode::<ColorMode>(v)))),
@@ -74,6 +76,7 @@ const KEYS: [(&str, Key); 31] = [
     ("profile", OfRig(|r, v| put(&mut r.storing.profile, profile(v)))),
     ("level", OfRig(|r, v| put(&mut r.storing.level, level(v)))),
     ("encoders", OfRig(|r, v| put(&mut r.storing.encoders, within(v, 1..=ENCODERS_MAX as i64)))),
+    ("certs", OfRig(|r, v| put(&mut r.certs, path(v)))),
     ("depth_engine", OfRig(|r, v| put(&mut r.depth_engine, path(v)))),
     (
         "emulator.devices",

@@ -6,7 +6,7 @@ use super::played::Played;
 use super::rig_file::{Entry, RigFile};
 use super::setting::{Given, Layer, Origin};
 use super::values::unknown;
-use super::{ColorControls, Named, Pick, Wanted, default_rate};
+use super::{ColorControls, Host, Named, Pick, Wanted, default_rate};
 use crate::error::{Error, Result};
 use genlock_emulator::Faults;
 use genlock_formats::k4a::Role;
@@ -220,6 +220,7 @@ impl<'a> Layers<'a> {
             all.push(self.one(serial, at, own, layer, entries.len() > 1)?);
         }
         together(&all)?;
+        on_hosts(&self.file.hosts, &all)?;
         Ok(all.into_iter().map(|one| one.named).collect())
     }
 
@@ -254,7 +255,8 @@ impl<'a> Layers<'a> {
         let played = self.played.iter().find(|one| one.of.as_deref().is_none_or(is_its));
         let config = played.map(Played::default).unwrap_or_default();
         let role_given = layer.get("role").is_some();
-        let mut one = One { named: Named { serial, name: None, config, role_given }, layer, at };
+        let named = Named { serial, name: None, config, role_given, host: None };
+        let mut one = One { named, layer, at };
         for (key, given) in one.layer.iter() {
             if let Some(Key::Device(set)) = keys::find(key) {
                 // Never: settings were checked when they were put into their layers.
@@ -339,6 +341,42 @@ fn together(all: &[One]) -> Result<()> {
         all if all.iter().all(|one| !one.named.role_given) => Ok(()),
         all => roles(all),
     }
+}
+
+/// That each device of a rig that spans machines is on one of its hosts, and nobody has to look at
+/// the jacks of all to know who is the master.
+fn on_hosts(hosts: &[Host], all: &[One]) -> Result<()> {
+    for (place, host) in hosts.iter().enumerate() {
+        let Host { name, at, .. } = host;
+        if let Some(other) = hosts[..place].iter().find(|other| other.name == *name) {
+            let text = format!("{at}: another host {name}, beside that of {}", other.at);
+            return Err(Error::Usage(text));
+        }
+    }
+    let names: Vec<_> = hosts.iter().map(|host| host.name.as_str()).collect();
+    for one in all {
+        let host = one.named.host.as_deref();
+        match host {
+            Some(host) if names.contains(&host) => {}
+            Some(host) => {
+                let there = if names.is_empty() { "none" } else { &names.join(", ") };
+                let text = format!("no [[host]] is called {host}; there are: {there}");
+                return Err(one.refuse("host", &text));
+            }
+            None if names.is_empty() => {}
+            None => {
+                let names = names.join(", ");
+                let text = format!("it is on no host: add host = \"...\", one of {names}");
+                return Err(one.refuse("host", &text));
+            }
+        }
+        if host.is_some() && !one.named.role_given && all.len() > 1 {
+            let text = "a rig of several hosts says who is the master: add role = \"master\", or \
+                        role = \"subordinate\"";
+            return Err(one.refuse("role", text));
+        }
+    }
+    Ok(())
 }
 
 /// Which device, and where it says so.

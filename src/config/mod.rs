@@ -220,6 +220,13 @@ pub struct Plan {
     pub depth_engine: Option<PathBuf>,
     /// Whether to go on where the checks before the take find errors.
     pub force: bool,
+    /// Whether others of the rig are recorded elsewhere: what concerns the rig as a whole, such as
+    /// who gives the pulses, is then looked at there.
+    pub is_part: bool,
+    /// The machines that the rig spans; none where it is all on this one.
+    pub hosts: Vec<Host>,
+    /// The folder with the certificate to speak to them with.
+    pub certs: Option<PathBuf>,
 }
 
 /// The devices of a take.
@@ -262,6 +269,19 @@ pub struct Named {
     pub config: DeviceConfig,
     /// Whether its role was asked for; else several devices get theirs from their jacks.
     pub role_given: bool,
+    /// The host that it is plugged into, in a rig that spans machines.
+    pub host: Option<String>,
+}
+
+/// A host of a rig that spans machines.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Host {
+    /// What the devices of the rig call it.
+    pub name: String,
+    /// Where its agent listens, as `tls/10.0.0.2:7447`.
+    pub endpoint: String,
+    /// Where it stands in the rig file.
+    pub at: String,
 }
 
 /// What happens between the first frames and the take.

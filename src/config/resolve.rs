@@ -7,7 +7,7 @@ use super::played::Played;
 use super::rig_file::RigFile;
 use super::setting::{Flag, Given, Layer, Origin, value_of};
 use super::take_played::TakePlayed;
-use super::{Devices, Keeping, Opening, Pick, Storing, Wanted, emulated_serial};
+use super::{Devices, Host, Keeping, Opening, Pick, Storing, Wanted, emulated_serial};
 use crate::error::{Error, Result};
 use genlock_formats::k4a::Rate;
 use genlock_formats::take::Profile;
@@ -43,6 +43,10 @@ pub struct Rig {
     pub depth_engine: Option<PathBuf>,
     /// Triggers of the take that is played, if one is.
     pub triggers: Option<u64>,
+    /// The machines that the rig spans; none where it is all on this one.
+    pub hosts: Vec<Host>,
+    /// The folder with the certificate to speak to them with.
+    pub certs: Option<PathBuf>,
 }
 
 impl Rig {
@@ -99,6 +103,9 @@ impl Asked {
             let why = "there is nothing to copy: set lock_exposure or lock_white_balance too";
             return Err(all.complaint("copy_master", None, why));
         }
+        if !file.hosts.is_empty() {
+            nothing_of_one_machine(&all)?;
+        }
         if whole.storing.profile == Profile::K4a {
             nothing_to_pack(&all)?;
         }
@@ -144,6 +151,8 @@ impl Asked {
             storing: whole.storing,
             depth_engine: whole.depth_engine,
             triggers: take.map(|take| take.triggers),
+            hosts: file.hosts.clone(),
+            certs: whole.certs,
         })
     }
 
@@ -199,6 +208,24 @@ fn take_played(path: &Path, file: &RigFile, all: &Layer) -> Result<TakePlayed> {
         return Err(all.complaint("emulator.devices", None, &why));
     }
     Ok(take)
+}
+
+/// That a rig which spans machines asks for nothing that is on one of them.
+fn nothing_of_one_machine(all: &Layer) -> Result<()> {
+    let refused = [
+        ("emulator.from", "a recording is a file of one machine, and this rig spans several"),
+        (
+            "depth_engine",
+            "it is a file of each host: start genlock agent with --depth-engine there",
+        ),
+        ("copy_master", "the master's settings are not known to other hosts: lock each by itself"),
+    ];
+    for (key, why) in refused {
+        if all.get(key).is_some() {
+            return Err(all.complaint(key, None, &format!("{key}: {why}; leave it out")));
+        }
+    }
+    Ok(())
 }
 
 /// That nothing is said of packing where the profile packs nothing. What a rig file says of it

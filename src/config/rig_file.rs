@@ -1,11 +1,11 @@
 //! The rig file: TOML, read into layers of settings that know the line they stand on.
 //! docs/rig.md describes it.
 
-use super::EMULATED_MAX;
 use super::keys::{self, Key};
 use super::lines::{self, Lines, in_order};
 use super::setting::{Given, Layer, Origin};
 use super::values::{printable, unknown};
+use super::{EMULATED_MAX, Host};
 use crate::error::{Error, Result};
 use std::borrow::Cow;
 use std::ops::{Deref, Range};
@@ -24,6 +24,8 @@ pub(super) struct RigFile {
     pub emulator: bool,
     /// Every `[[device]]`.
     pub devices: Vec<Entry>,
+    /// Every `[[host]]`.
+    pub hosts: Vec<Host>,
 }
 
 /// A `[[device]]`.
@@ -57,7 +59,7 @@ impl Part {
     /// The tables that the part holds.
     fn tables(self) -> &'static [&'static str] {
         match self {
-            Self::Top => &["emulator", "device"],
+            Self::Top => &["emulator", "device", "host"],
             Self::Emulator => &["faults"],
             Self::Device => &["serial", "faults"],
             Self::Faults => &[],
@@ -73,7 +75,9 @@ impl Part {
                 Self::Emulator => key.starts_with("emulator."),
                 Self::Device | Self::Faults => false,
             },
-            Some(Key::Device(_)) => self == Self::Device || self == Self::Top && key != "name",
+            Some(Key::Device(_)) => {
+                self == Self::Device || self == Self::Top && key != "name" && key != "host"
+            }
         }
     }
 
@@ -112,7 +116,8 @@ impl RigFile {
                     file.emulator = true;
                     reader.table(Part::Emulator, &key, value, &mut file.top)?;
                 }
-                "device" => file.devices = reader.devices(value)?,
+                "device" => file.devices = reader.list("device", value, Reader::device)?,
+                "host" => file.hosts = reader.list("host", value, Reader::host)?,
                 _ => reader.setting(Part::Top, &key, value, &mut file.top)?,
             }
         }
@@ -121,6 +126,12 @@ impl RigFile {
     }
 
     fn check(&self, reader: &Reader) -> Result<()> {
+        if let (true, Some(host)) = (self.devices.is_empty(), self.hosts.first()) {
+            return Err(Error::Usage(format!(
+                "{}: a [[host]], and no [[device]] on it: list each device, with host = \"{}\"",
+                host.at, host.name
+            )));
+        }
         if self.devices.is_empty() && !self.emulator {
             return Err(Error::Usage(format!(
                 "{}: no [[device]] in it, and no [emulator]: genlock rig init writes a rig file \
@@ -206,7 +217,8 @@ impl Reader<'_> {
         let mut value = self.value(value)?;
         if let Value::String(path) = &mut value {
             // A depth engine without a folder is a library that the loader knows where to find.
-            let is_path = key == "emulator.from" || key == "depth_engine" && path.contains('/');
+            let is_path = ["emulator.from", "certs"].contains(&key.as_str())
+                || key == "depth_engine" && path.contains('/');
             if is_path {
                 *path = self.beside(path);
             }
@@ -214,21 +226,55 @@ impl Reader<'_> {
         layer.put(&key, Given { value, origin: self.origin(&name.span()) })
     }
 
-    fn devices(&self, value: Spanned<DeValue>) -> Result<Vec<Entry>> {
-        let why = "device is a list of tables: write [[device]] above the keys of each device";
+    /// A list of tables.
+    fn list<T>(
+        &self,
+        name: &str,
+        value: Spanned<DeValue>,
+        read: fn(&Self, Range<usize>, DeTable) -> Result<T>,
+    ) -> Result<Vec<T>> {
+        let why =
+            format!("{name} is a list of tables: write [[{name}]] above the keys of each {name}");
         let span = value.span();
         let DeValue::Array(array) = value.into_inner() else {
-            return Err(self.refuse(span, why));
+            return Err(self.refuse(span, &why));
         };
-        let mut devices = Vec::new();
-        for value in array {
+        let one = |value: Spanned<DeValue>| {
             let span = value.span();
-            let DeValue::Table(table) = value.into_inner() else {
-                return Err(self.refuse(span, why));
+            match value.into_inner() {
+                DeValue::Table(table) => read(self, span, table),
+                _ => Err(self.refuse(span, &why)),
+            }
+        };
+        array.into_iter().map(one).collect()
+    }
+
+    fn host(&self, span: Range<usize>, table: DeTable) -> Result<Host> {
+        let (mut name, mut endpoint) = (None, None);
+        let at = self.at(&span);
+        for (key, value) in in_order(table) {
+            let place = match key.get_ref().as_ref() {
+                "name" => &mut name,
+                "endpoint" => &mut endpoint,
+                other => {
+                    let why = unknown(other, &["name", "endpoint"]);
+                    return Err(self.refuse(key.span(), &why));
+                }
             };
-            devices.push(self.device(span, table)?);
+            let (at, value) = (self.at(&key.span()), self.value(value)?);
+            let text = printable(&value);
+            *place = Some(text.map_err(|why| {
+                Error::Usage(format!("{at}: {} = {value}: {why}", key.get_ref()))
+            })?);
         }
-        Ok(devices)
+        match (name, endpoint) {
+            (Some(name), Some(endpoint)) => Ok(Host { name, endpoint, at }),
+            _ => {
+                let why = "a [[host]] has a name and an endpoint: name = \"a\", endpoint = \
+                           \"tls/10.0.0.2:7447\"";
+                Err(self.refuse(span, why))
+            }
+        }
     }
 
     fn device(&self, span: Range<usize>, table: DeTable) -> Result<Entry> {

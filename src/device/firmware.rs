@@ -1,13 +1,14 @@
 //! Firmware versions (usb-protocol.md 3.2).
 
 use crate::error::{Error, Result};
+use serde::{Deserialize, Serialize};
 use std::fmt;
 
 /// Bytes of the version structure.
 pub const VERSION_BYTES: usize = 18;
 
 /// A version of one component.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Version(pub [u16; 3]);
 
 /// As `1.6.110`.
@@ -19,7 +20,7 @@ impl fmt::Display for Version {
 }
 
 /// The firmware of a device.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Firmware {
     /// Color camera.
     pub color: Version,

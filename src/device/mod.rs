@@ -40,6 +40,7 @@ use engine::{Engine, EngineParts};
 use firmware::VERSION_BYTES;
 use genlock_formats::k4a::{ColorMode, DepthMode, ImuSample, Rate, Role};
 use imu::ImuSource;
+use serde::{Deserialize, Serialize};
 pub use source::Heard;
 use source::{Exit, StaleGuard};
 use std::sync::Arc;
@@ -153,7 +154,7 @@ pub fn raw_frame_bytes(mode: DepthMode) -> usize {
 }
 
 /// What is plugged into the sync jacks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Jacks {
     /// A cable in sync-in.
     pub sync_in: bool,

@@ -5,9 +5,22 @@
 //! each take, and that goes on recording whatever becomes of the network, of the coordinator, and
 //! of the agent. docs/hosts.md tells how it is used.
 
+pub mod agent;
+pub mod ceremony;
 pub mod certs;
 pub mod clocks;
 pub mod collect;
+pub mod control;
+pub mod gather;
 pub mod link;
 pub mod merge;
+pub mod messages;
 pub mod name;
+pub mod order;
+pub mod part;
+pub mod pending;
+pub mod poll;
+pub mod record;
+pub mod recorder;
+pub mod rig;
+pub mod shelf;

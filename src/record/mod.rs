@@ -39,9 +39,9 @@ pub use monitor::{Evidence, Monitor, Note, Watched};
 pub use output::{
     Place, TAKE, TRIGGERS, file_name, file_stem, is_recording, read_take, read_triggers,
 };
-pub use preflight::{check, preflight};
+pub use preflight::{check, check_with_facts, facts, of_rig, preflight};
 pub use recorder::{Feed, Lanes, Outage, Part, Recorder, Report};
-pub use run::{Outcome, run, run_opened};
+pub use run::{Cue, Outcome, run, run_opened};
 pub use shed::Shedder;
 pub use status::{DeviceStatus, Status, Waiting};
 pub use take::{Member, Recorded, Surroundings, Take, delay_us};

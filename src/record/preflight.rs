@@ -33,6 +33,15 @@ pub fn preflight(plan: &Plan, bus: &dyn Bus, members: &mut [Member], host: &Host
 /// Everything that can be known before a take of `plan`, the worst first; `bus` may have failed to
 /// open. Devices are left stopped, and the disk as it was.
 pub fn check(plan: &Plan, bus: Result<&dyn Bus>, host: &Host) -> Vec<Finding> {
+    check_with_facts(plan, bus, host).0
+}
+
+/// The same, with what is known of the devices.
+pub fn check_with_facts(
+    plan: &Plan,
+    bus: Result<&dyn Bus>,
+    host: &Host,
+) -> (Vec<Finding>, Vec<DeviceFacts>) {
     let mut findings = Vec::new();
     if plan.devices == Devices::Usb {
         findings.extend(permissions(&host.nodes()));
@@ -58,7 +67,7 @@ pub fn check(plan: &Plan, bus: Result<&dyn Bus>, host: &Host) -> Vec<Finding> {
     }));
     findings.push(discipline::finding(&Discipline::of_host()));
     findings.sort_by_key(|finding| finding.severity);
-    findings
+    (findings, facts(plan, &mut gathered.members).0)
 }
 
 /// What each device of the plan is asked to do, whether it is there or not. One that is there may
@@ -85,10 +94,25 @@ fn configs(plan: &Plan, members: &[Member]) -> Vec<DeviceConfig> {
 }
 
 fn of_devices(plan: &Plan, members: &mut [Member]) -> Vec<Finding> {
-    let wanted = wanted(plan, members);
-    let mut findings = Vec::new();
-    let mut facts = Vec::new();
-    for (serial, config) in wanted.clone() {
+    let (facts, mut findings) = facts(plan, members);
+    if plan.is_part {
+        return findings;
+    }
+    // Jacks that gave no roles have been reported, and say nothing against the devices one by one.
+    let by_jacks = plan.wanted.by_their_jacks();
+    let roleless = facts.len() > 1 && facts.iter().all(|f| f.config.role == Role::Standalone);
+    if !(by_jacks && roleless) {
+        findings.extend(check::roles(&facts));
+        findings.extend(check::cables(&facts));
+    }
+    findings.extend(of_all(&facts));
+    findings
+}
+
+/// What is known of the devices of the plan, and why no more is.
+pub fn facts(plan: &Plan, members: &mut [Member]) -> (Vec<DeviceFacts>, Vec<Finding>) {
+    let (mut facts, mut findings) = (Vec::new(), Vec::new());
+    for (serial, config) in wanted(plan, members) {
         let member = members.iter_mut().find(|member| member.device.serial() == serial);
         let firmware = member.as_ref().map(|member| *member.device.firmware());
         let jacks = match member.map(|member| member.device.jacks()).transpose() {
@@ -100,17 +124,21 @@ fn of_devices(plan: &Plan, members: &mut [Member]) -> Vec<Finding> {
         };
         facts.push(DeviceFacts { serial, config, jacks, firmware });
     }
-    // Jacks that gave no roles have been reported, and say nothing against the devices one by one.
-    let by_jacks = plan.wanted.by_their_jacks();
-    let roleless = facts.len() > 1 && facts.iter().all(|f| f.config.role == Role::Standalone);
-    if !(by_jacks && roleless) {
-        findings.extend(check::roles(&facts));
-        findings.extend(check::cables(&facts));
-    }
-    findings.extend(check::firmware(&facts));
-    findings.extend(check::modes(&facts));
-    findings.extend(laser::findings(&wanted));
-    findings
+    (facts, findings)
+}
+
+/// Whether these devices make a rig, wherever they are plugged in.
+#[must_use]
+pub fn of_rig(facts: &[DeviceFacts]) -> Vec<Finding> {
+    let roles = check::roles(facts).into_iter();
+    roles.chain(check::cables(facts)).chain(of_all(facts)).collect()
+}
+
+/// What holds for all devices whatever their roles.
+fn of_all(facts: &[DeviceFacts]) -> Vec<Finding> {
+    let configs: Vec<_> = facts.iter().map(|f| (f.serial.clone(), f.config.clone())).collect();
+    let firmware = check::firmware(facts).into_iter();
+    firmware.chain(check::modes(facts)).chain(laser::findings(&configs)).collect()
 }
 
 fn of_usb(plan: &Plan, bus: &dyn Bus, members: &[Member], host: &Host) -> Vec<Finding> {

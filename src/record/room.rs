@@ -112,7 +112,14 @@ mod tests {
             is_done: false,
         };
         let (devices, alarms) = (vec![device; devices], Vec::new());
-        Status { elapsed: Duration::ZERO, devices, alarms, warming_up: false }
+        Status {
+            elapsed: Duration::ZERO,
+            devices,
+            alarms,
+            warming_up: false,
+            begun: true,
+            latest: 0,
+        }
     }
 
     #[test]

@@ -16,7 +16,7 @@ use crate::usb::Bus;
 use genlock_formats::k4a::{self, Role};
 use genlock_formats::take::{File, Host, Outcome as Ending, Take as TakeFile};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -48,6 +48,16 @@ const LOOK_AT_CABLES: Duration = Duration::from_millis(500);
 /// How long the frames before an agreed end may take to arrive.
 const ENDING_MAX: Duration = Duration::from_secs(3);
 
+/// What a take hears from outside.
+pub struct Cue<'a> {
+    /// Set when it is to end: a person asks, or the coordinator of a rig that spans machines.
+    pub stop: &'a AtomicBool,
+    /// Before which trigger it is then to end; `u64::MAX` leaves it to the take.
+    pub end: &'a AtomicU64,
+    /// Returns when whatever gives pulses may start; called when everybody waits for them.
+    pub armed: &'a mut dyn FnMut() -> Result<()>,
+}
+
 /// Records one take as `plan` says, until it is complete or `stop` is set. `watch` is told how it
 /// goes.
 ///
@@ -60,7 +70,9 @@ pub fn run(
     stop: &AtomicBool,
     watch: &mut dyn FnMut(&Status),
 ) -> Result<Outcome> {
-    run_opened(plan, bus, members(plan, bus.as_ref())?, clock, stop, watch)
+    let members = members(plan, bus.as_ref())?;
+    let cue = Cue { stop, end: &AtomicU64::new(u64::MAX), armed: &mut || Ok(()) };
+    run_opened(plan, bus, members, clock, cue, watch)
 }
 
 /// The same with devices that were opened, and checked, before.
@@ -72,7 +84,7 @@ pub fn run_opened(
     bus: &Arc<dyn Bus>,
     members: Vec<Member>,
     clock: &Clock,
-    stop: &AtomicBool,
+    cue: Cue<'_>,
     watch: &mut dyn FnMut(&Status),
 ) -> Result<Outcome> {
     let engine = engine(plan, &members)?;
@@ -92,6 +104,7 @@ pub fn run_opened(
             clock: clock.clone(),
             place: &mut |serial| place.file(serial),
             launch: &mut |job| threads.launch(job),
+            armed: cue.armed,
             written: written(started),
         },
     );
@@ -104,7 +117,8 @@ pub fn run_opened(
         }
     };
     let room = Room::of(&plan.output);
-    let (failure, room) = Watch::new(&mut take, &mut threads, room).until_done(stop, watch);
+    let (failure, room) =
+        Watch::new(&mut take, &mut threads, room).until_done((cue.stop, cue.end), watch);
     // What the watch saw is the cause; that stages then failed is what came of it.
     let of_stages = threads.join_all();
     let failure = failure.or(of_stages).or_else(|| take.all_lost());
@@ -251,7 +265,7 @@ impl<'a> Watch<'a> {
     /// held for what is written after it.
     fn until_done(
         mut self,
-        stop: &AtomicBool,
+        (stop, end): (&AtomicBool, &AtomicU64),
         watch: &mut dyn FnMut(&Status),
     ) -> (Option<Error>, Room) {
         while !self.threads.recorders.is_empty() {
@@ -262,7 +276,8 @@ impl<'a> Watch<'a> {
             // What has not begun has written nothing.
             let full = self.room.look(&status).filter(|_| self.take.has_begun());
             self.full = self.full.take().or(full);
-            self.end_in_time(stop.load(Ordering::Acquire) || self.full.is_some());
+            let stopped = stop.load(Ordering::Acquire) || self.full.is_some();
+            self.end_in_time(stopped, end.load(Ordering::Acquire));
         }
         self.take.end_now();
         (self.failure.or(self.full), self.room)
@@ -308,7 +323,7 @@ impl<'a> Watch<'a> {
         self.failure = self.failure.take().or_else(|| self.take.all_lost());
     }
 
-    fn end_in_time(&mut self, stopped: bool) {
+    fn end_in_time(&mut self, stopped: bool, end: u64) {
         let faulty = self.threads.fault.is_some();
         if stopped && !self.take.has_begun() && !faulty {
             let text = "stopped before the take began: nothing was recorded";
@@ -318,7 +333,10 @@ impl<'a> Watch<'a> {
         // The others' files are finished: this one has the frames until then to come.
         let some_done = left.len() < self.recorders;
         if (self.failure.is_some() || faulty || stopped) && self.ending.is_none() {
-            self.take.end_soon();
+            match end {
+                u64::MAX => self.take.end_soon(),
+                end => self.take.end_before(end),
+            }
         }
         if self.failure.is_some() || faulty || stopped || some_done {
             self.ending.get_or_insert_with(Instant::now);

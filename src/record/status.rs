@@ -1,10 +1,11 @@
 //! How a take goes, for those who watch.
 
 use genlock_formats::k4a::Role;
+use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
 /// How a take goes.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Status {
     /// Time since the devices were started.
     pub elapsed: Duration,
@@ -14,10 +15,14 @@ pub struct Status {
     pub alarms: Vec<String>,
     /// Whether the cameras run so that their automatics settle.
     pub warming_up: bool,
+    /// Whether all devices have agreed on the first trigger.
+    pub begun: bool,
+    /// The latest trigger that a device has seen.
+    pub latest: u64,
 }
 
 /// How one device goes.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DeviceStatus {
     /// Serial number.
     pub serial: String,
@@ -62,7 +67,7 @@ impl Status {
 }
 
 /// What a device is waited for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Waiting {
     /// A subordinate: the master's pulses.
     Pulses,

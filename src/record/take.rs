@@ -85,6 +85,8 @@ pub struct Surroundings<'a> {
     pub place: &'a mut dyn FnMut(&str) -> Result<Box<dyn Disk>>,
     /// Sets a stage going.
     pub launch: &'a mut dyn FnMut(Job) -> Result<()>,
+    /// Returns when whatever gives pulses may start: everybody who waits for them does.
+    pub armed: &'a mut dyn FnMut() -> Result<()>,
     /// Program, date and UID seed of the files.
     pub written: k4a::About,
 }
@@ -181,7 +183,7 @@ impl Take {
         };
         (around.launch)(Job::Helper(Box::new(monitor)))?;
         let parts = parts(&members);
-        let mut armed: VecDeque<_> = members
+        let armed: VecDeque<_> = members
             .into_iter()
             .zip(places)
             .zip(parts)
@@ -191,16 +193,11 @@ impl Take {
             })
             .collect();
         take.notes = Some(notes);
-        while let Some(first) = armed.front() {
-            let rank = start_rank(first.member.config.role);
-            let same = armed.iter().take_while(|a| start_rank(a.member.config.role) == rank);
-            let group = armed.drain(..same.count()).collect();
-            if let Err(cause) = take.start_together(group, &mut around) {
-                take.end_now();
-                // What failed first is what there is to say.
-                let _ = take.stop_devices();
-                return Err(cause);
-            }
+        if let Err(cause) = take.start_in_order(armed, &mut around) {
+            take.end_now();
+            // What failed first is what there is to say.
+            let _ = take.stop_devices();
+            return Err(cause);
         }
         if opening == Opening::default() {
             take.release(0);
@@ -243,6 +240,26 @@ impl Take {
         );
         let parts = Parts { outputs, encoders, stop };
         Armed { member, parts, recorder, counters, shared, report: reported, returns }
+    }
+
+    /// Starts the devices, those that wait for pulses before whoever gives them.
+    fn start_in_order(
+        &mut self,
+        mut armed: VecDeque<Armed>,
+        around: &mut Surroundings<'_>,
+    ) -> Result<()> {
+        let rank = |armed: &Armed| start_rank(armed.member.config.role);
+        let mut told = false;
+        while let Some(first) = armed.front().map(rank) {
+            if !told && first > start_rank(Role::Subordinate) {
+                (around.armed)()?;
+                told = true;
+            }
+            let same = armed.iter().take_while(|other| rank(other) == first);
+            let group = armed.drain(..same.count()).collect();
+            self.start_together(group, around)?;
+        }
+        if told { Ok(()) } else { (around.armed)() }
     }
 
     /// Starts devices side by side, and sets their stages going.
@@ -334,7 +351,8 @@ impl Take {
             alarms.push(alarm);
         }
         let devices = self.members.iter().map(Running::status).collect();
-        Status { elapsed, devices, alarms, warming_up: !self.released }
+        let (begun, latest) = (self.has_begun(), self.span.latest());
+        Status { elapsed, devices, alarms, warming_up: !self.released, begun, latest }
     }
 
     /// The stages of the device at `place` have failed. The others go on, and it is looked for.
@@ -432,6 +450,12 @@ impl Take {
         for member in self.members.iter_mut().filter(|member| member.is_away()) {
             member.returns = None;
         }
+    }
+
+    /// Ends the take soon, before trigger `end` where no later one is written yet.
+    pub fn end_before(&mut self, end: u64) {
+        self.span.close_at(end);
+        self.end_soon();
     }
 
     /// Ends the take with what is there: sources stop at their next step.

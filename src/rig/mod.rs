@@ -1,7 +1,7 @@
 //! Many devices as one: who leads, in which order they start, and whether they are ready to.
 //!
 //! The rules of the checks before a take are pure: facts in, [`Finding`]s out. What the machine
-//! says is read in [`host`], [`disk`] and [`discipline`] alone.
+//! says is read in [`host`], [`disk`], [`discipline`] and [`list`] alone.
 
 pub mod bandwidth;
 pub mod check;
@@ -10,6 +10,7 @@ pub mod disk;
 mod finding;
 pub mod host;
 pub mod laser;
+pub mod list;
 
 pub use finding::{Finding, Severity};
 

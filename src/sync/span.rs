@@ -182,6 +182,15 @@ impl Span {
         self.latest.fetch_or(CLOSED, Ordering::AcqRel);
     }
 
+    /// Ends the take before trigger `end`, or, where a device may have written later ones, as
+    /// [`Span::close`] does.
+    pub fn close_at(&self, end: u64) {
+        let last = end.saturating_sub(STOP_AFTER).min(CLOSED - 1);
+        let close = |before: u64| (before & CLOSED == 0).then(|| before.max(last) | CLOSED);
+        // An end that is agreed upon stays.
+        let _ = self.latest.fetch_update(Ordering::AcqRel, Ordering::Acquire, close);
+    }
+
     /// The trigger after the take's last, once it is known.
     #[must_use]
     pub fn end(&self) -> Option<u64> {

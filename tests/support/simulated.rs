@@ -316,6 +316,7 @@ pub fn run(scenario: &Scenario) -> Ran {
                     room: 0,
                 }))
             },
+            armed: &mut || Ok(()),
             launch: &mut |job| {
                 stages.push(job);
                 Ok(())

@@ -1,5 +1,6 @@
 //! The modes of an Azure Kinect, by their names in files and on the command line.
 
+use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::str::FromStr;
 
@@ -307,7 +308,8 @@ impl FromStr for Rate {
 }
 
 /// A device's part in wired synchronization.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Role {
     /// Not wired to others.
     #[default]

@@ -1,0 +1,202 @@
+//! Commands on rigs that span machines: the same words, spoken to agents.
+
+use super::devices::DeviceArgs;
+use super::progress::{Bytes, Progress};
+use super::record::{RecordArgs, conclude, heed};
+use super::signals::stop_on_signals;
+use super::{Verdict, tell};
+use crate::config::{Named, Plan, Rig, Wanted, lines};
+use crate::error::{Error, Result};
+use crate::hosts::ceremony::{of_rig, on_host};
+use crate::hosts::collect::{Pace, Place};
+use crate::hosts::gather::{Event, Gathered, Gathering};
+use crate::hosts::messages::{Answer, Ask, Order};
+use crate::hosts::name::{HostName, TakeId};
+use crate::hosts::pending::Pending;
+use crate::hosts::record::{Recording, first_trigger};
+use crate::hosts::rig::Hosts;
+use crate::rig::Finding;
+use crate::rig::list::Listed;
+use std::path::Path;
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
+
+/// How long a host may take to open its devices and look at them.
+const LOOK_MAX: Duration = Duration::from_secs(70);
+
+/// What is said of a take that is not on this machine alone.
+fn pending(rig: &Path, devices: &DeviceArgs, plan: &Plan, output: &Path) -> Result<Pending> {
+    let now = jiff::Timestamp::now();
+    let called = output.file_name().unwrap_or_default().to_string_lossy();
+    let asked = devices.asked();
+    let flags = asked.flags.iter().map(|flag| format!("{}={}", flag.key, flag.value));
+    let only = asked.pick.is_some();
+    let first = wanted(plan).first().filter(|_| only).map(|named| named.serial.clone());
+    Ok(Pending {
+        take: TakeId::new(&called, now, now.subsec_nanosecond() as u16),
+        started: now.strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
+        rig_path: std::path::absolute(rig).unwrap_or(rig.to_owned()),
+        rig: lines::read(rig, "rig file")?,
+        sets: flags.chain(asked.sets.iter().cloned()).collect(),
+        serial: first,
+        first_trigger: first_trigger(plan),
+        triggers: plan.triggers,
+        end: None,
+        gathered: Vec::new(),
+        clocks: Default::default(),
+    })
+}
+
+fn wanted(plan: &Plan) -> &[Named] {
+    match &plan.wanted {
+        Wanted::Each(devices) => devices,
+        Wanted::Alike { .. } => &[],
+    }
+}
+
+/// The hosts on which devices of the plan are.
+fn names(plan: &Plan) -> Result<Vec<HostName>> {
+    let used = |name: &str| wanted(plan).iter().any(|n| n.host.as_deref() == Some(name));
+    let hosts = plan.hosts.iter().filter(|host| used(&host.name));
+    let name = |host: &crate::config::Host| {
+        HostName::try_from(host.name.clone())
+            .map_err(|why| Error::Usage(format!("{}: {why}", host.at)))
+    };
+    hosts.map(name).collect()
+}
+
+fn rig_path(args: &RecordArgs) -> Result<&Path> {
+    args.devices.rig().ok_or_else(|| Error::Usage("hosts are in a rig file: give --rig".to_owned()))
+}
+
+/// `genlock record`.
+pub fn record(args: &RecordArgs, plan: &Plan) -> Result<Verdict> {
+    let pending = pending(rig_path(args)?, &args.devices, plan, &args.output)?;
+    let names = names(plan)?;
+    let hosts = Hosts::open(&plan.hosts, plan.certs.as_deref())?;
+    let stop = stop_on_signals()?;
+    let mut progress = Progress::new(args.quiet, &args.output);
+    let recording = Recording { hosts: &hosts, names: &names, plan, stop: &stop };
+    let mut heed = |findings: &[Finding]| match self::heed(findings, plan.force, args.quiet) {
+        true => Ok(()),
+        false => Err(Error::Device("the take was not begun: nothing was recorded".to_owned())),
+    };
+    let done = recording.run(pending, &mut heed, &mut |status| progress.show(status));
+    progress.finish();
+    let (mut pending, silent) = done?;
+    for host in silent {
+        tell(&format!("warning: host {host} does not answer: it ends its part by itself"));
+    }
+    // A person who has stopped the take wants it to be gathered.
+    let place = Place::parse(&args.output.to_string_lossy(), &args.output)?;
+    let gathered = gather_to(
+        (&hosts, &args.output, &place, &Pace::unlimited()),
+        &mut pending,
+        &AtomicBool::new(false),
+        args.quiet,
+    )?;
+    conclude(args, &gathered.take, None, &|| left(&gathered, &args.output))
+}
+
+/// Gathers, and shows how far it is.
+pub fn gather_to(
+    (hosts, folder, place, pace): (&Hosts, &Path, &Place, &Pace),
+    pending: &mut Pending,
+    stop: &AtomicBool,
+    quiet: bool,
+) -> Result<Gathered> {
+    let gathering = Gathering { hosts, folder, place, pace, stop };
+    let mut bar: Option<(HostName, Bytes)> = None;
+    let gathered = gathering.run(pending, &mut |event| match event {
+        Event::Waiting(host, why) => {
+            if !quiet {
+                tell(&format!("host {host}: {why}"));
+            }
+        }
+        Event::Bytes(host, bytes, all) => {
+            if bar.as_ref().is_none_or(|(of, _)| of != host) {
+                bar = Some((host.clone(), Bytes::new(quiet, all)));
+            }
+            bar.iter().for_each(|(_, bar)| bar.add(bytes));
+        }
+    });
+    bar.iter().for_each(|(_, bar)| bar.finish());
+    gathered
+}
+
+/// Tells of parts that are not there yet.
+pub fn left(gathered: &Gathered, folder: &Path) -> Option<Verdict> {
+    for (host, why) in &gathered.left {
+        tell(&format!("warning: host {host}: {why}"));
+    }
+    if !gathered.left.is_empty() {
+        let folder = folder.display();
+        tell(&format!("note: `genlock gather {folder}` fetches what is missing, when it is there"));
+    }
+    None
+}
+
+fn order(rig: &Path, devices: &DeviceArgs, plan: &Plan) -> Result<Order> {
+    Ok(pending(rig, devices, plan, Path::new("check"))?.order(true))
+}
+
+/// `genlock check`.
+pub fn check(args: &RecordArgs, plan: &Plan) -> Result<Vec<Finding>> {
+    let order = order(rig_path(args)?, &args.devices, plan)?;
+    let names = names(plan)?;
+    let hosts = Hosts::open(&plan.hosts, plan.certs.as_deref())?;
+    if let Err(error) = hosts.find(&names) {
+        return Ok(vec![Finding::of_error("rig", &error)]);
+    }
+    let ask = |host: &HostName| hosts.ask(host, Ask::Check(Box::new(order.clone())), LOOK_MAX);
+    let (mut findings, mut facts) = (Vec::new(), Vec::new());
+    for (host, answer) in hosts.each(&names, ask) {
+        match answer {
+            Ok((Answer::Checked(of_host, known), _)) => {
+                findings.extend(of_host.into_iter().map(|finding| on_host(finding, &host)));
+                facts.extend(known);
+            }
+            Ok(_) => findings.push(Finding::error(
+                host.to_string(),
+                "answers something else",
+                "give all machines the same genlock",
+            )),
+            Err(trouble) => {
+                findings.push(Finding::of_error(host.as_ref(), &trouble.of(&host)));
+            }
+        }
+    }
+    findings.extend(of_rig(wanted(plan), facts));
+    findings.sort_by_key(|finding| finding.severity);
+    Ok(findings)
+}
+
+/// `genlock list`.
+pub fn list(path: &Path, rig: &Rig) -> Result<(Vec<Listed>, Verdict)> {
+    let names = crate::hosts::pending::hosts_of(rig)?;
+    let hosts = Hosts::open(&rig.hosts, rig.certs.as_deref())?;
+    hosts.find(&names)?;
+    let order = Order {
+        take: TakeId::new("list", jiff::Timestamp::now(), 0),
+        rig: lines::read(path, "rig file")?,
+        sets: Vec::new(),
+        serial: None,
+        first_trigger: 0,
+        triggers: None,
+        force: false,
+    };
+    let ask = |host: &HostName| hosts.ask(host, Ask::List(Some(Box::new(order.clone()))), LOOK_MAX);
+    let (mut listed, mut verdict) = (Vec::new(), Verdict::Whole);
+    let mut answers = hosts.each(&names, ask);
+    for host in &names {
+        match answers.remove(host) {
+            Some(Ok((Answer::Devices(devices), _))) => listed.extend(devices),
+            Some(Err(trouble)) => {
+                tell(&format!("error: {}", trouble.of(host)));
+                verdict = Verdict::Failed;
+            }
+            _ => verdict = Verdict::Failed,
+        }
+    }
+    Ok((listed, verdict))
+}

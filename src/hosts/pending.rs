@@ -1,0 +1,137 @@
+//! A take that is not gathered yet: what must be known to find its parts, in the folder where it
+//! will be.
+
+use super::messages::Order;
+use super::name::{HostName, TakeId};
+use crate::config::{Asked, Pick, Rig, Wanted};
+use crate::error::{Error, Result};
+use crate::map::read_text;
+use crate::record::keep_name;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+/// The name of the file.
+pub const PENDING: &str = "gather.toml";
+
+/// Bytes of it at most.
+const BYTES_MAX: u64 = 4 << 20;
+
+/// What is known of a take whose parts are on several hosts.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Pending {
+    /// What the hosts call it.
+    pub take: TakeId,
+    /// When it began: RFC 3339, UTC.
+    pub started: String,
+    /// Where the rig file was.
+    pub rig_path: PathBuf,
+    /// What it said.
+    pub rig: String,
+    /// What the command line set over it.
+    pub sets: Vec<String>,
+    /// The one device that was wanted, if it was one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub serial: Option<String>,
+    /// The first trigger.
+    pub first_trigger: u64,
+    /// Triggers that were asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub triggers: Option<u64>,
+    /// The trigger after the last, where the take was stopped.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub end: Option<u64>,
+    /// Hosts whose parts are here, and safe.
+    #[serde(default)]
+    pub gathered: Vec<HostName>,
+    /// How the clocks of the hosts stood.
+    #[serde(default)]
+    pub clocks: BTreeMap<HostName, super::clocks::Reading>,
+}
+
+impl Pending {
+    /// What each host is told to record.
+    #[must_use]
+    pub fn order(&self, force: bool) -> Order {
+        Order {
+            take: self.take.clone(),
+            rig: self.rig.clone(),
+            sets: self.sets.clone(),
+            serial: self.serial.clone(),
+            first_trigger: self.first_trigger,
+            triggers: self.triggers,
+            force,
+        }
+    }
+
+    /// The rig as it was.
+    ///
+    /// # Errors
+    /// `Usage` when the file is not what a take wrote.
+    pub fn resolve(&self) -> Result<Rig> {
+        let asked = Asked {
+            rig: Some(self.rig_path.clone()),
+            pick: self.serial.clone().map(Pick::Serial),
+            flags: Vec::new(),
+            sets: self.sets.clone(),
+        };
+        asked.resolve_text(&self.rig)
+    }
+
+    /// What is known of the take in `folder`; none of one that is gathered, or never was on several
+    /// hosts.
+    ///
+    /// # Errors
+    /// `File` when it cannot be read.
+    pub fn read(folder: &Path) -> Result<Option<Self>> {
+        let path = folder.join(PENDING);
+        if !path.exists() {
+            return Ok(None);
+        }
+        let text = read_text(&path, BYTES_MAX)?;
+        toml::from_str(&text).map(Some).map_err(|cause| Error::file(&path, &cause))
+    }
+
+    /// Writes it down: whole, or as it was, and durable.
+    ///
+    /// # Errors
+    /// `Disk` when it cannot be written.
+    pub fn write(&self, folder: &Path) -> Result<()> {
+        let (path, fresh) = (folder.join(PENDING), folder.join("gather.toml.part"));
+        let text = toml::to_string(self).unwrap_or_default();
+        let put = || {
+            let mut file = fs::File::create(&fresh)?;
+            file.write_all(text.as_bytes())?;
+            file.sync_all()?;
+            fs::rename(&fresh, &path)
+        };
+        put().map_err(|cause| Error::disk("cannot write", &path, &cause))?;
+        keep_name(&path)
+    }
+
+    /// Nothing is left to be gathered.
+    ///
+    /// # Errors
+    /// `Disk` when the file cannot be removed.
+    pub fn remove(folder: &Path) -> Result<()> {
+        let path = folder.join(PENDING);
+        fs::remove_file(&path).map_err(|cause| Error::disk("cannot remove", &path, &cause))
+    }
+}
+
+/// The hosts on which devices of a rig are, in the order of the rig file.
+///
+/// # Errors
+/// `Usage` when the name of one is none.
+pub fn hosts_of(rig: &Rig) -> Result<Vec<HostName>> {
+    let Wanted::Each(devices) = &rig.wanted else { return Ok(Vec::new()) };
+    let is_used = |name: &str| devices.iter().any(|named| named.host.as_deref() == Some(name));
+    let used = rig.hosts.iter().filter(|host| is_used(&host.name));
+    used.map(|host| {
+        let name = HostName::try_from(host.name.clone());
+        name.map_err(|why| Error::Usage(format!("{}: {why}", host.at)))
+    })
+    .collect()
+}
