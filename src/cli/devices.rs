@@ -2,7 +2,7 @@
 
 use crate::config::{self, Asked, Flag, Pick, Rig, value_of};
 use clap::Args;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use toml::Value;
 
 /// Headings of the groups of options, in the order of the help.
@@ -179,11 +179,6 @@ impl DeviceArgs {
         };
         let sets = self.sets.clone();
         Asked { rig: self.rig.clone(), pick, flags: self.flags(), sets }
-    }
-
-    /// The rig file, if one was given.
-    pub(super) fn rig(&self) -> Option<&Path> {
-        self.rig.as_deref()
     }
 
     fn flags(&self) -> Vec<Flag> {

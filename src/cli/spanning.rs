@@ -2,7 +2,7 @@
 
 use super::devices::DeviceArgs;
 use super::progress::{Bytes, Progress};
-use super::record::{RecordArgs, conclude, heed};
+use super::record::{self, RecordArgs, conclude};
 use super::signals::stop_on_signals;
 use super::{Verdict, tell};
 use crate::config::{Named, Plan, Rig, Wanted, lines};
@@ -25,10 +25,12 @@ use std::time::Duration;
 const LOOK_MAX: Duration = Duration::from_secs(70);
 
 /// What is said of a take that is not on this machine alone.
-fn pending(rig: &Path, devices: &DeviceArgs, plan: &Plan, output: &Path) -> Result<Pending> {
+fn pending(devices: &DeviceArgs, plan: &Plan, output: &Path) -> Result<Pending> {
+    let asked = devices.asked();
+    let no_file = || Error::Usage("hosts are in a rig file: give --rig".to_owned());
+    let rig = asked.rig.as_deref().ok_or_else(no_file)?;
     let now = jiff::Timestamp::now();
     let called = output.file_name().unwrap_or_default().to_string_lossy();
-    let asked = devices.asked();
     let flags = asked.flags.iter().map(|flag| format!("{}={}", flag.key, flag.value));
     let only = asked.pick.is_some();
     let first = wanted(plan).first().filter(|_| only).map(|named| named.serial.clone());
@@ -65,19 +67,15 @@ fn names(plan: &Plan) -> Result<Vec<HostName>> {
     hosts.map(name).collect()
 }
 
-fn rig_path(args: &RecordArgs) -> Result<&Path> {
-    args.devices.rig().ok_or_else(|| Error::Usage("hosts are in a rig file: give --rig".to_owned()))
-}
-
 /// `genlock record`.
 pub fn record(args: &RecordArgs, plan: &Plan) -> Result<Verdict> {
-    let pending = pending(rig_path(args)?, &args.devices, plan, &args.output)?;
+    let pending = pending(&args.devices, plan, &args.output)?;
     let names = names(plan)?;
     let hosts = Hosts::open(&plan.hosts, plan.certs.as_deref())?;
     let stop = stop_on_signals()?;
     let mut progress = Progress::new(args.quiet, &args.output);
     let recording = Recording { hosts: &hosts, names: &names, plan, stop: &stop };
-    let mut heed = |findings: &[Finding]| match self::heed(findings, plan.force, args.quiet) {
+    let mut heed = |findings: &[Finding]| match record::heed(findings, plan.force, args.quiet) {
         true => Ok(()),
         false => Err(Error::Device("the take was not begun: nothing was recorded".to_owned())),
     };
@@ -136,13 +134,9 @@ pub fn left(gathered: &Gathered, folder: &Path) -> Option<Verdict> {
     None
 }
 
-fn order(rig: &Path, devices: &DeviceArgs, plan: &Plan) -> Result<Order> {
-    Ok(pending(rig, devices, plan, Path::new("check"))?.order(true))
-}
-
 /// `genlock check`.
 pub fn check(args: &RecordArgs, plan: &Plan) -> Result<Vec<Finding>> {
-    let order = order(rig_path(args)?, &args.devices, plan)?;
+    let order = pending(&args.devices, plan, Path::new("check"))?.order(true);
     let names = names(plan)?;
     let hosts = Hosts::open(&plan.hosts, plan.certs.as_deref())?;
     if let Err(error) = hosts.find(&names) {

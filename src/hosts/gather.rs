@@ -79,7 +79,7 @@ impl Gathering<'_> {
                     Found::Missing { why: format!("not gathered from host {host}: {why}") }
                 }
             };
-            let clock = pending.clocks.get(host).map(|reading| reading.passport(host));
+            let clock = pending.clocks.get(host).cloned();
             parts.push(Part { host: host.clone(), found, clock });
         }
         let agreed = Agreed {

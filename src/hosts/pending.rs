@@ -7,6 +7,7 @@ use crate::config::{Asked, Pick, Rig, Wanted};
 use crate::error::{Error, Result};
 use crate::map::read_text;
 use crate::record::keep_name;
+use genlock_formats::take::HostClock;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fs;
@@ -48,7 +49,7 @@ pub struct Pending {
     pub gathered: Vec<HostName>,
     /// How the clocks of the hosts stood.
     #[serde(default)]
-    pub clocks: BTreeMap<HostName, super::clocks::Reading>,
+    pub clocks: BTreeMap<HostName, HostClock>,
 }
 
 impl Pending {
