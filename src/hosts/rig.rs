@@ -70,8 +70,7 @@ impl Hosts {
         let host = |host: &config::Host| {
             let at = |why: String| Error::Usage(format!("{}: {why}", host.at));
             let name = HostName::try_from(host.name.clone()).map_err(at)?;
-            let endpoint: Endpoint =
-                host.endpoint.parse().map_err(|why: Error| at(why.to_string()))?;
+            let endpoint: Endpoint = host.endpoint.parse().map_err(at)?;
             Ok((name, endpoint))
         };
         let all = hosts.iter().map(host).collect::<Result<Vec<_>>>()?;
