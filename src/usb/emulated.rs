@@ -12,8 +12,8 @@ use crate::usb::{
     TransferKind, UsbDevice,
 };
 use genlock_emulator::{
-    Exposure, Faults, Film, Function, Kinect, Playback, Read, Received, Request as EmulatedRequest,
-    chain, chain_of_films,
+    Cable, Exposure, Faults, Film, Function, Kinect, Playback, Read, Received,
+    Request as EmulatedRequest, chain, chain_of_films, chain_part,
 };
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -51,7 +51,22 @@ impl EmulatedBus {
         Self::new(chain(faults, recording).into_iter().map(Kinect::new).collect(), clock)
     }
 
-    /// The same, where each camera has a serial and a film of its own.
+    /// Of such a rig the cameras at the places `here` of the chain, counted from 0; the others are
+    /// on other hosts, and all hang on `cable`. Without one they hang on each other alone.
+    #[must_use]
+    pub fn part(
+        faults: &[Faults],
+        here: &[usize],
+        cable: Option<Cable>,
+        recording: Option<&Arc<Playback>>,
+        clock: Clock,
+    ) -> Self {
+        let cable = cable.unwrap_or_default();
+        let setups = chain_part(faults, here, &cable, recording);
+        Self::new(setups.into_iter().map(Kinect::new).collect(), clock)
+    }
+
+    /// The same rig, where each camera has a serial and a film of its own.
     #[must_use]
     pub fn of_films(faults: &[Faults], films: &[(String, Arc<dyn Film>)], clock: Clock) -> Self {
         Self::new(chain_of_films(faults, films).into_iter().map(Kinect::new).collect(), clock)

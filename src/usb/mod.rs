@@ -3,6 +3,7 @@
 //! [`Bus`] finds devices, [`Port`] is one opened USB device (a camera has two: depth 097C, color
 //! 097D), [`Stream`] is an endpoint that data flows from.
 
+pub mod cable;
 pub mod emulated;
 mod events;
 mod flow;

@@ -1,10 +1,10 @@
 //! Cameras in a chain of sync cables.
 
+use crate::cable::Cable;
 use crate::faults::Faults;
 use crate::film::Film;
 use crate::kinect::Setup;
 use crate::playback::Playback;
-use crate::timing::Cable;
 use crate::view::View;
 use std::sync::Arc;
 
@@ -34,6 +34,19 @@ pub fn emulated_serial(place: usize, recorded: Option<&str>) -> String {
 /// first then has.
 #[must_use]
 pub fn chain(faults: &[Faults], recording: Option<&Arc<Playback>>) -> Vec<Setup> {
+    let everywhere: Vec<_> = (0..faults.len()).collect();
+    chain_part(faults, &everywhere, &Cable::default(), recording)
+}
+
+/// Of such a chain the cameras at the places `here`, counted from 0, each as it is in the whole
+/// chain. The others hang on the same cable elsewhere.
+#[must_use]
+pub fn chain_part(
+    faults: &[Faults],
+    here: &[usize],
+    cable: &Cable,
+    recording: Option<&Arc<Playback>>,
+) -> Vec<Setup> {
     let setup = |place: usize| {
         let recorded = recording.and_then(|playback| playback.serial.as_deref());
         let mut setup = Setup::new(&emulated_serial(place, recorded), place as u64 + 1);
@@ -42,10 +55,10 @@ pub fn chain(faults: &[Faults], recording: Option<&Arc<Playback>>) -> Vec<Setup>
         }
         setup
     };
-    linked(faults, setup)
+    linked(faults, here, cable, setup)
 }
 
-/// The same, where each camera has a serial and a film of its own.
+/// The whole chain, where each camera has a serial and a film of its own.
 #[must_use]
 pub fn chain_of_films(faults: &[Faults], films: &[(String, Arc<dyn Film>)]) -> Vec<Setup> {
     let setup = |place: usize| {
@@ -54,19 +67,27 @@ pub fn chain_of_films(faults: &[Faults], films: &[(String, Arc<dyn Film>)]) -> V
         setup.view = View::film(Arc::clone(film), serial);
         setup
     };
-    linked(&faults[..faults.len().min(films.len())], setup)
+    let faults = &faults[..faults.len().min(films.len())];
+    let everywhere: Vec<_> = (0..faults.len()).collect();
+    linked(faults, &everywhere, &Cable::default(), setup)
 }
 
-fn linked(faults: &[Faults], setup: impl Fn(usize) -> Setup) -> Vec<Setup> {
-    let (cable, count) = (Cable::default(), faults.len());
-    let linked = |(i, faults): (usize, &Faults)| {
-        let mut setup = setup(i);
-        setup.sync_in = (i > 0).then(|| cable.clone());
-        setup.sync_out = (i + 1 < count).then(|| cable.clone());
+fn linked(
+    faults: &[Faults],
+    here: &[usize],
+    cable: &Cable,
+    setup: impl Fn(usize) -> Setup,
+) -> Vec<Setup> {
+    let count = faults.len();
+    let linked = |(place, faults): (usize, &Faults)| {
+        let mut setup = setup(place);
+        setup.sync_in = (place > 0).then(|| cable.clone());
+        setup.sync_out = (place + 1 < count).then(|| cable.clone());
         setup.faults = faults.clone();
         setup
     };
-    faults.iter().enumerate().map(linked).collect()
+    let places = here.iter().filter_map(|place| Some((*place, faults.get(*place)?)));
+    places.map(linked).collect()
 }
 
 #[cfg(test)]
@@ -84,5 +105,22 @@ mod tests {
         for none in ["", "\u{1b}[2J", "zw\u{f6}lf", "a b", &long] {
             assert_eq!(chain(Some(none)), chain(None), "{none:?}");
         }
+    }
+
+    #[test]
+    fn a_part_of_a_chain_has_the_jacks_and_serials_of_the_whole() {
+        let faults = vec![Faults::default(); 4];
+        let part = |here: &[usize]| {
+            let part = chain_part(&faults, here, &Cable::default(), None);
+            let known = |s: Setup| (s.serial, s.seed, s.sync_in.is_some(), s.sync_out.is_some());
+            part.into_iter().map(known).collect::<Vec<_>>()
+        };
+        let whole = part(&[0, 1, 2, 3]);
+        assert_eq!([part(&[3, 0]), part(&[2, 1, 4])].concat(), {
+            let at = |place: usize| whole[place].clone();
+            [at(3), at(0), at(2), at(1)]
+        });
+        let jacks: Vec<_> = whole.iter().map(|known| (known.2, known.3)).collect();
+        assert_eq!(jacks, [(false, true), (true, true), (true, true), (true, false)]);
     }
 }

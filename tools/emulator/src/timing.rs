@@ -1,50 +1,19 @@
-//! Time in a camera: its clock, the pulses that trigger exposures, and the cable that carries them.
+//! Time in a camera: its clock, and the pulses that trigger exposures.
 
 use crate::faults::Faults;
 use genlock_formats::k4a::Rate;
-use std::sync::{Arc, Mutex, PoisonError};
 
-/// A device's 90 kHz clock, with the error of its crystal.
+/// What a device counts time by, with its error.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct DeviceClock {
+struct Crystal {
     ppm: f64,
     /// By how much `ppm` grows in a second.
     drift_ppm: f64,
-    since_ns: u64,
-    base_ticks: i64,
-    /// From this host time on it shows so many ticks more.
-    jump: Option<(u64, i64)>,
 }
 
-impl DeviceClock {
-    /// A clock that has run for a while when host time begins: as in a camera that was plugged in
-    /// earlier.
-    #[must_use]
-    pub fn running(faults: &Faults) -> Self {
-        Self {
-            ppm: faults.clock_ppm,
-            drift_ppm: faults.clock_drift_ppm_per_min / 60.0,
-            since_ns: 0,
-            base_ticks: (faults.uptime_s * 90_000.0) as i64,
-            jump: faults.clock_jump(),
-        }
-    }
-
-    /// The clock, set to `ticks` at `at_ns`.
-    #[must_use]
-    pub fn reset(self, at_ns: u64, ticks: i64) -> Self {
-        Self { since_ns: at_ns, base_ticks: ticks, ..self }
-    }
-
-    /// Ticks at host time `at_ns`; never negative.
-    #[must_use]
-    pub fn ticks(&self, at_ns: u64) -> u64 {
-        let counted_ns = self.counts(at_ns.saturating_sub(self.since_ns) as f64);
-        // What a float makes of a whole tick is a whole tick.
-        let ticks = (counted_ns * 9.0 / 100_000.0 + 1e-6).floor() as i64;
-        let jumped = self.jump.filter(|(from_ns, _)| at_ns >= *from_ns);
-        let jumped = jumped.map_or(0, |(_, ticks)| ticks);
-        self.base_ticks.saturating_add(ticks).saturating_add(jumped).max(0) as u64
+impl Crystal {
+    fn new(faults: &Faults) -> Self {
+        Self { ppm: faults.clock_ppm, drift_ppm: faults.clock_drift_ppm_per_min / 60.0 }
     }
 
     /// Nanoseconds by its own count while `elapsed_ns` pass.
@@ -64,18 +33,60 @@ impl DeviceClock {
     }
 }
 
+/// A device's 90 kHz clock.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct DeviceClock {
+    crystal: Crystal,
+    since_ns: u64,
+    base_ticks: i64,
+    /// From this host time on it shows so many ticks more.
+    jump: Option<(u64, i64)>,
+}
+
+impl DeviceClock {
+    /// A clock that has run for a while when host time begins: as in a camera that was plugged in
+    /// earlier.
+    #[must_use]
+    pub fn running(faults: &Faults) -> Self {
+        Self {
+            crystal: Crystal::new(faults),
+            since_ns: 0,
+            base_ticks: (faults.uptime_s * 90_000.0) as i64,
+            jump: faults.clock_jump(),
+        }
+    }
+
+    /// The clock, set to `ticks` at `at_ns`.
+    #[must_use]
+    pub fn reset(self, at_ns: u64, ticks: i64) -> Self {
+        Self { since_ns: at_ns, base_ticks: ticks, ..self }
+    }
+
+    /// Ticks at host time `at_ns`; never negative.
+    #[must_use]
+    pub fn ticks(&self, at_ns: u64) -> u64 {
+        let elapsed_ns = at_ns.saturating_sub(self.since_ns) as f64;
+        let counted_ns = self.crystal.counts(elapsed_ns);
+        // What a float makes of a whole tick is a whole tick.
+        let ticks = (counted_ns * 9.0 / 100_000.0 + 1e-6).floor() as i64;
+        let jumped = self.jump.filter(|(from_ns, _)| at_ns >= *from_ns);
+        let jumped = jumped.map_or(0, |(_, ticks)| ticks);
+        self.base_ticks.saturating_add(ticks).saturating_add(jumped).max(0) as u64
+    }
+}
+
 /// The pulses that trigger exposures: pulse k, counted from 1, comes k periods after the start, by
 /// the clock of the camera that gives them.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Pulses {
-    /// Host time of the start.
-    pub start_ns: u64,
+    /// Host time of the start; negative if host time began later, as on another camera's host.
+    pub start_ns: i64,
     /// Pulses per second.
     pub rate: Rate,
     /// When they ended, if they have.
     pub(crate) stop_ns: Option<u64>,
     period_ns: f64,
-    clock: DeviceClock,
+    crystal: Crystal,
 }
 
 impl Pulses {
@@ -83,7 +94,20 @@ impl Pulses {
     #[must_use]
     pub fn new(start_ns: u64, rate: Rate, clock: DeviceClock, faults: &Faults) -> Self {
         let period_ns = 1e9 / f64::from(rate.fps()) / (1.0 + faults.rate_ppm / 1e6);
-        Self { start_ns, rate, stop_ns: None, period_ns, clock }
+        let start_ns = start_ns.min(i64::MAX as u64) as i64;
+        Self { start_ns, rate, stop_ns: None, period_ns, crystal: clock.crystal }
+    }
+
+    /// Host time of the start; 0 if host time began later.
+    #[must_use]
+    pub fn begun_ns(&self) -> u64 {
+        self.start_ns.max(0) as u64
+    }
+
+    /// Whether they have not been ended.
+    #[must_use]
+    pub fn go_on(&self) -> bool {
+        self.stop_ns.is_none()
     }
 
     /// The same pulses, ended at `now_ns`.
@@ -92,22 +116,73 @@ impl Pulses {
         Self { stop_ns: Some(now_ns), ..self }
     }
 
-    /// Host time of pulse `k`.
+    /// The same pulses in the time of a host whose clock shows so much more.
+    #[must_use]
+    pub fn moved(self, by_ns: i64) -> Self {
+        Self {
+            start_ns: self.start_ns.saturating_add(by_ns),
+            stop_ns: self.stop_ns.map(|stop_ns| stop_ns.saturating_add_signed(by_ns)),
+            ..self
+        }
+    }
+
+    /// Host time of pulse `k`; 0 where host time had not begun.
     #[must_use]
     pub fn at_ns(&self, k: u64) -> u64 {
         let counted_ns = k as f64 * self.period_ns;
         // Rounded up: at that nanosecond the clock shows the whole period.
-        let elapsed_ns = (self.clock.passes(counted_ns) - 1e-3).ceil();
-        self.start_ns.saturating_add(elapsed_ns as u64)
+        let elapsed_ns = (self.crystal.passes(counted_ns) - 1e-3).ceil();
+        self.start_ns.saturating_add(elapsed_ns as i64).max(0) as u64
     }
 
     /// The last pulse at or before `now_ns`, and not after the stop; 0 before the first.
     #[must_use]
     pub fn last(&self, now_ns: u64) -> u64 {
         let end_ns = self.stop_ns.map_or(now_ns, |stop| stop.min(now_ns));
-        let elapsed_ns = end_ns.saturating_sub(self.start_ns) as f64;
-        let about = (self.clock.counts(elapsed_ns) / self.period_ns) as u64;
+        let elapsed_ns = end_ns.min(i64::MAX as u64) as i64;
+        let elapsed_ns = elapsed_ns.saturating_sub(self.start_ns).max(0) as f64;
+        let about = (self.crystal.counts(elapsed_ns) / self.period_ns) as u64;
         last_of(about, end_ns, |k| self.at_ns(k))
+    }
+
+    /// Bytes of [`Pulses::to_bytes`].
+    pub const BYTES: usize = 48;
+
+    /// All that there is to know of them: numbers of eight bytes, little-endian.
+    #[must_use]
+    pub fn to_bytes(&self) -> [u8; Self::BYTES] {
+        let fields = [
+            self.start_ns as u64,
+            self.stop_ns.unwrap_or(u64::MAX),
+            u64::from(self.rate.fps()),
+            self.period_ns.to_bits(),
+            self.crystal.ppm.to_bits(),
+            self.crystal.drift_ppm.to_bits(),
+        ];
+        let mut bytes = [0; Self::BYTES];
+        for (into, field) in bytes.chunks_exact_mut(8).zip(fields) {
+            into.copy_from_slice(&field.to_le_bytes());
+        }
+        bytes
+    }
+
+    /// What [`Pulses::to_bytes`] gave; none of bytes that no camera gives.
+    #[must_use]
+    pub fn from_bytes(bytes: &[u8; Self::BYTES]) -> Option<Self> {
+        let mut fields = [0; Self::BYTES / 8];
+        for (field, from) in fields.iter_mut().zip(bytes.chunks_exact(8)) {
+            *field = u64::from_le_bytes(from.try_into().ok()?);
+        }
+        let [start_ns, stop_ns, fps, period_ns, ppm, drift_ppm] = fields;
+        let rate = Rate::ALL.into_iter().find(|rate| u64::from(rate.fps()) == fps)?;
+        let crystal = Crystal { ppm: f64::from_bits(ppm), drift_ppm: f64::from_bits(drift_ppm) };
+        let period_ns = f64::from_bits(period_ns);
+        // Others would be counted for ever.
+        let sound = crystal.ppm.abs() < 1e4
+            && crystal.drift_ppm.abs() < 1.0
+            && (0.5..2.0).contains(&(period_ns * f64::from(rate.fps()) / 1e9));
+        let stop_ns = (stop_ns != u64::MAX).then_some(stop_ns);
+        sound.then_some(Self { start_ns: start_ns as i64, rate, stop_ns, period_ns, crystal })
     }
 }
 
@@ -181,28 +256,11 @@ impl Trigger {
     }
 }
 
-/// A sync cable, or a chain of them: a subordinate's sync-out repeats what its sync-in gets. Clones
-/// are ends of the same cable.
-#[derive(Debug, Clone, Default)]
-pub struct Cable(Arc<Mutex<Option<Pulses>>>);
-
-impl Cable {
-    /// What the cable carries.
-    #[must_use]
-    pub fn pulses(&self) -> Option<Pulses> {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    pub(crate) fn carry(&self, pulses: Option<Pulses>) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = pulses;
-    }
-}
-
 /// Frames of one stream on their way to the host: which is next, and what the device has dropped
 /// because nobody read it.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Queue {
-    start_ns: u64,
+    start_ns: i64,
     /// Number of the next frame to read, as its pulse.
     pub next: u64,
 }
@@ -272,7 +330,7 @@ mod tests {
         // 6 ppm a minute over ten minutes: 30 ppm on average.
         assert_eq!(clock(0.0, 6.0).ticks(600_000_000_000), 54_000_000 + 1620);
         let fast = clock(388.0, 1.0);
-        let there = fast.counts(fast.passes(3.6e12));
+        let there = fast.crystal.counts(fast.crystal.passes(3.6e12));
         assert!((there - 3.6e12).abs() < 1.0, "{there}");
     }
 
@@ -317,5 +375,31 @@ mod tests {
         assert!((599_000..601_000).contains(&late), "{late}");
         assert_eq!(trigger.last(trigger.at_ns(90)), 90);
         assert_eq!(trigger.at_ns(91), pulses.at_ns(91));
+    }
+
+    #[test]
+    fn a_host_whose_time_began_later_counts_the_same_pulses() {
+        let pulses = pulses(Rate::Fps15, 40.0);
+        let later = pulses.moved(-2_000_000_000);
+        assert_eq!(later.at_ns(45), pulses.at_ns(45) - 2_000_000_000);
+        assert_eq!(later.last(1_000_000_000), pulses.last(3_000_000_000));
+        assert_eq!((later.at_ns(15), later.moved(2_000_000_000)), (0, pulses));
+    }
+
+    #[test]
+    fn pulses_outlast_their_way_through_bytes() {
+        let faults = Faults { rate_ppm: 3333.0, ..Faults::default() };
+        for pulses in [
+            Pulses::new(5, Rate::Fps30, clock(-388.0, 6.0), &faults),
+            pulses(Rate::Fps5, 20.0).stopped(7),
+        ] {
+            let bytes = pulses.to_bytes();
+            assert_eq!(Pulses::from_bytes(&bytes), Some(pulses));
+            for (field, wrong) in [(2, 31), (3, 0), (3, f64::NAN.to_bits()), (4, u64::MAX)] {
+                let mut bytes = bytes;
+                bytes[field * 8..][..8].copy_from_slice(&u64::to_le_bytes(wrong));
+                assert_eq!(Pulses::from_bytes(&bytes), None, "field {field}: {wrong}");
+            }
+        }
     }
 }

@@ -3,6 +3,7 @@
 mod commands;
 mod frames;
 
+use crate::cable::Cable;
 use crate::controls::Controls;
 use crate::descriptors::{ColorTransfer, Descriptors, Function, INTERVAL_BYTES};
 use crate::faults::Faults;
@@ -10,7 +11,7 @@ use crate::imu::{self, SAMPLES};
 use crate::mcu::{Replies, Request as McuRequest};
 use crate::noise::hash;
 use crate::raw::SensorMode;
-use crate::timing::{Cable, Delivery, DeviceClock, Pulses, Queue, Trigger};
+use crate::timing::{Delivery, DeviceClock, Pulses, Queue, Trigger};
 use crate::usb::{Read, Received, Request, Stall};
 use crate::uvc::{Negotiation, Position};
 use crate::view::View;
@@ -349,15 +350,16 @@ impl Kinect {
             return Err(Stall);
         }
         let pulses = Pulses::new(now_ns, rate, self.clock, &self.setup.faults);
+        if self.sync.role == Role::Master
+            && let Some(cable) = &self.setup.sync_out
+            && !cable.carry(pulses)
+        {
+            return Err(Stall);
+        }
         self.color.streaming = Some((mode, pulses));
         self.color.position = Position::default();
         if self.sync.role != Role::Subordinate {
             self.reset_clocks(&pulses);
-        }
-        if self.sync.role == Role::Master
-            && let Some(cable) = &self.setup.sync_out
-        {
-            cable.carry(Some(pulses));
         }
         Ok(())
     }
@@ -369,7 +371,7 @@ impl Kinect {
         if self.sync.role == Role::Master
             && let Some(cable) = &self.setup.sync_out
         {
-            cable.carry(Some(pulses.stopped(now_ns)));
+            cable.carry(pulses.stopped(now_ns));
         }
     }
 
@@ -380,8 +382,8 @@ impl Kinect {
             (first_us * 9 / 100) as i64 - (90_000 / u64::from(pulses.rate.fps())) as i64
         });
         self.clock_before = self.clock;
-        self.clock = self.clock.reset(pulses.start_ns, base_ticks);
-        self.reset_ns = Some(pulses.start_ns);
+        self.clock = self.clock.reset(pulses.begun_ns(), base_ticks);
+        self.reset_ns = Some(pulses.begun_ns());
         self.resets += 1;
     }
 
@@ -399,21 +401,21 @@ impl Kinect {
             return color.map(Trigger::new);
         }
         let pulses = self.setup.sync_in.as_ref()?.pulses()?;
-        let begun_ns = [color, self.depth.streaming].iter().flatten().map(|own| own.start_ns).min();
+        let begun_ns = [color, self.depth.streaming].iter().flatten().map(Pulses::begun_ns).min();
         // Pulses that ended before anything of ours began belong to a take of before.
         if pulses.stop_ns.is_some_and(|stop_ns| Some(stop_ns) < begun_ns) {
             return None;
         }
         let without = self.setup.faults.without_pulses_ns();
         let from_the_start =
-            |(from_ns, until_ns): (u64, u64)| (from_ns..until_ns).contains(&pulses.start_ns);
+            |(from_ns, until_ns): (u64, u64)| (from_ns..until_ns).contains(&pulses.begun_ns());
         if without.is_some_and(from_the_start) {
             return None;
         }
         // Who comes late does not see the pulses begin: its clock goes on.
-        let sees = begun_ns.is_some_and(|begun_ns| begun_ns <= pulses.start_ns);
+        let sees = begun_ns.is_some_and(|begun_ns| begun_ns <= pulses.begun_ns());
         let resets = self.setup.faults.resets_max.is_none_or(|most| self.resets < most);
-        if sees && resets && self.reset_ns != Some(pulses.start_ns) {
+        if sees && resets && self.reset_ns != Some(pulses.begun_ns()) {
             self.reset_clocks(&pulses);
         }
         Some(match without {
@@ -460,8 +462,8 @@ impl Kinect {
     /// Whether a stream has stopped sending.
     fn hangs(&self, function: Function, endpoint: u8, now_ns: u64) -> bool {
         let start_ns = match (function, endpoint) {
-            (Function::Depth, 0x83) => self.depth.streaming.map(|own| own.start_ns),
-            (Function::Color, 0x81) => self.color.streaming.map(|(_, own)| own.start_ns),
+            (Function::Depth, 0x83) => self.depth.streaming.map(|own| own.begun_ns()),
+            (Function::Color, 0x81) => self.color.streaming.map(|(_, own)| own.begun_ns()),
             (Function::Color, 0x82) => self.imu.as_ref().map(|imu| imu.start_ns),
             _ => None,
         };
