@@ -96,7 +96,9 @@ fn add(output: &Path, parties: &[(&str, Option<Vec<SanType>>)]) -> Result<()> {
 /// What the certificate of a host says where it is.
 fn names_of(name: &HostName, addresses: &[String]) -> Result<Vec<SanType>> {
     if addresses.is_empty() {
-        return Err(Error::Usage(format!("host {name} has no address: give it as {name}=10.0.0.2")));
+        return Err(Error::Usage(format!(
+            "host {name} has no address: give it as {name}=10.0.0.2"
+        )));
     }
     let own = [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)];
     let mut all: BTreeSet<Address> = own.map(Address::Ip).into();

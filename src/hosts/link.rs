@@ -12,7 +12,9 @@ mod talk;
 
 pub use endpoint::{Address, Endpoint, Transport};
 pub use identity::{CA, CERTIFICATE, Identity, KEY};
-pub use talk::{ANSWER_BYTES_MAX, QUESTION_BYTES_MAX, Serving, Silence, alive, ask, missing, serve};
+pub use talk::{
+    ANSWER_BYTES_MAX, QUESTION_BYTES_MAX, Serving, Silence, alive, ask, missing, serve,
+};
 
 use crate::error::{Error, Result};
 use crate::hosts::name::HostName;

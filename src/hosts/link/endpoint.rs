@@ -117,7 +117,9 @@ impl FromStr for Endpoint {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let why = |cause: &str| {
-            format!("{text:?} is no endpoint: {cause}; one is tls/10.0.0.2:7447 or tcp/127.0.0.1:7447")
+            format!(
+                "{text:?} is no endpoint: {cause}; one is tls/10.0.0.2:7447 or tcp/127.0.0.1:7447"
+            )
         };
         let (transport, rest) = match text.split_once('/') {
             Some(("tcp", rest)) => (Transport::Tcp, rest),
@@ -238,7 +240,8 @@ mod tests {
         for text in ["127.0.0.1", "127.200.3.4", "::1", "localhost", "LOCALHOST"] {
             assert!(is_loopback(text), "{text}");
         }
-        let beyond = ["0.0.0.0", "::", "10.0.0.2", "::ffff:127.0.0.1", "localhost.lan", "128.0.0.1"];
+        let beyond =
+            ["0.0.0.0", "::", "10.0.0.2", "::ffff:127.0.0.1", "localhost.lan", "128.0.0.1"];
         for text in beyond {
             assert!(!is_loopback(text), "{text}");
         }
