@@ -38,9 +38,12 @@ pub struct Take {
     /// Whether the rig was in step: the worst of its devices' verdicts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub verdict: Option<Verdict>,
-    /// The host's clocks.
+    /// The host's clocks; of a take of one host.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub host: Option<Host>,
+    /// The hosts of a take that spans several, and their clocks; in order of their names.
+    #[serde(default, rename = "host_clock", skip_serializing_if = "Vec::is_empty")]
+    pub hosts: Vec<HostClock>,
     /// The devices, in order of their serials.
     #[serde(default, rename = "device")]
     pub devices: Vec<Device>,
@@ -148,6 +151,31 @@ pub struct Host {
     pub utc_moved_us: f64,
 }
 
+/// One of the hosts of a take that spans several: its clocks, as far as they are known.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct HostClock {
+    /// The host's name in its rig.
+    pub name: String,
+    /// As in [`Host`]; absent where its recorder did not come to say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub utc_at_zero: Option<String>,
+    /// As in [`Host`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub utc_moved_us: Option<f64>,
+    /// By how many microseconds its UTC was ahead of that of the rig's coordinator.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub offset_us: Option<f64>,
+    /// By how much `offset_us` may be wrong either way: half of the shortest way there and back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub uncertainty_us: Option<f64>,
+    /// What keeps its UTC: `chrony`, `ptp`, `ntpd`, `timesyncd`, `other` or `none`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub discipline: Option<String>,
+    /// The greatest error of its UTC in microseconds, as its kernel reckons it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error_us_max: Option<i64>,
+}
+
 /// A device's clock against the host's: `host_us = offset_us + device_us / (1 + ppm / 1e6)`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Clock {
@@ -237,6 +265,9 @@ pub struct Device {
     /// What people call it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
+    /// The host that it was recorded by; of a take that spans several.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub host: Option<String>,
     /// File name within the take; absent when nothing was recorded.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub file: Option<String>,
@@ -297,6 +328,12 @@ impl Device {
     pub fn delay_after_master_us(&self) -> f64 {
         let depth = if self.color_mode == "OFF" { self.depth_delay_off_color.ticks } else { 0 };
         self.delay_off_master.ticks.saturating_add(depth) as f64 * 100.0 / 9.0
+    }
+
+    /// Whether arrivals of both are by one clock: that of their host.
+    #[must_use]
+    pub fn shares_host_with(&self, other: &Self) -> bool {
+        self.host == other.host
     }
 
     /// Triggers without a frame, over all tracks.
@@ -410,59 +447,73 @@ mod tests {
                 utc_at_zero: "2026-11-24T14:00:00.123456Z".to_owned(),
                 utc_moved_us: -1.5,
             }),
-            devices: vec![Device {
-                serial: "000123201312".to_owned(),
-                name: Some("front".to_owned()),
-                file: Some("000123201312.mkv".to_owned()),
-                role: "master".to_owned(),
-                color_mode: "MJPG_1080P".to_owned(),
-                depth_mode: "NFOV_UNBINNED".to_owned(),
-                rate: 30,
-                imu: true,
-                first_trigger: 12,
-                trigger_count: 150,
-                bytes: 1 << 33,
-                depth_delay_off_color: Delay::of(-80),
-                delay_off_master: Delay::of(0),
-                frames: [("color".to_owned(), 149)].into(),
-                firmware: [("color".to_owned(), "1.6.110".to_owned())].into(),
-                color_controls: [("gain".to_owned(), Control::Value(128))].into(),
-                verdict: Some(Verdict::Fail),
-                reasons: vec!["out of step".to_owned()],
-                clock: Some(Clock {
-                    offset_us: 1.5,
-                    ppm: -388.0,
-                    rate_hz: 29.9,
-                    late_p50_us: 100.0,
-                    late_p99_us: 200.0,
-                    late_max_us: 300.0,
-                }),
-                phase: Some(Phase {
-                    p50_us: -1.0,
-                    p99_us: 30.0,
-                    max_us: 40.0,
-                    drift_ppm: 12.5,
-                    pairs: 149,
-                }),
-                outages: vec![Outage {
-                    first_trigger: 40,
-                    last_trigger: 60,
-                    why: "left the bus".to_owned(),
-                    clock_moved_us: Some(-7_199_000_000),
-                }],
-                alarms: vec![Alarm {
-                    first_trigger: 20,
-                    last_trigger: 30,
-                    what: "out of step".to_owned(),
-                }],
-                losses: vec![Loss {
-                    track: "color".to_owned(),
-                    first_trigger: 14,
-                    last_trigger: 14,
-                    cause: "lane full".to_owned(),
-                }],
+            hosts: vec![HostClock {
+                name: "b".to_owned(),
+                utc_at_zero: Some("2026-11-24T13:00:00.123456Z".to_owned()),
+                utc_moved_us: Some(2.0),
+                offset_us: Some(-31.5),
+                uncertainty_us: Some(120.0),
+                discipline: Some("chrony".to_owned()),
+                error_us_max: Some(800),
             }],
+            devices: vec![device()],
             files: vec![File::of("triggers.csv", b"trigger,")],
+        }
+    }
+
+    fn device() -> Device {
+        Device {
+            serial: "000123201312".to_owned(),
+            name: Some("front".to_owned()),
+            host: Some("b".to_owned()),
+            file: Some("000123201312.mkv".to_owned()),
+            role: "master".to_owned(),
+            color_mode: "MJPG_1080P".to_owned(),
+            depth_mode: "NFOV_UNBINNED".to_owned(),
+            rate: 30,
+            imu: true,
+            first_trigger: 12,
+            trigger_count: 150,
+            bytes: 1 << 33,
+            depth_delay_off_color: Delay::of(-80),
+            delay_off_master: Delay::of(0),
+            frames: [("color".to_owned(), 149)].into(),
+            firmware: [("color".to_owned(), "1.6.110".to_owned())].into(),
+            color_controls: [("gain".to_owned(), Control::Value(128))].into(),
+            verdict: Some(Verdict::Fail),
+            reasons: vec!["out of step".to_owned()],
+            clock: Some(Clock {
+                offset_us: 1.5,
+                ppm: -388.0,
+                rate_hz: 29.9,
+                late_p50_us: 100.0,
+                late_p99_us: 200.0,
+                late_max_us: 300.0,
+            }),
+            phase: Some(Phase {
+                p50_us: -1.0,
+                p99_us: 30.0,
+                max_us: 40.0,
+                drift_ppm: 12.5,
+                pairs: 149,
+            }),
+            outages: vec![Outage {
+                first_trigger: 40,
+                last_trigger: 60,
+                why: "left the bus".to_owned(),
+                clock_moved_us: Some(-7_199_000_000),
+            }],
+            alarms: vec![Alarm {
+                first_trigger: 20,
+                last_trigger: 30,
+                what: "out of step".to_owned(),
+            }],
+            losses: vec![Loss {
+                track: "color".to_owned(),
+                first_trigger: 14,
+                last_trigger: 14,
+                cause: "lane full".to_owned(),
+            }],
         }
     }
 
@@ -480,6 +531,20 @@ mod tests {
     fn a_take_of_before_there_were_profiles_is_of_the_one_there_was() {
         let text = take().to_toml().replace("profile = \"compact\"\n", "");
         assert_eq!(Take::from_toml(&text).map(|take| take.profile), Ok(Profile::K4a));
+    }
+
+    #[test]
+    fn a_take_of_before_it_could_span_hosts_reads_as_it_did() {
+        let one = Take { hosts: Vec::new(), ..take() };
+        let text = one.to_toml().replace("host = \"b\"\n", "");
+        assert!(!text.contains("host_clock"), "{text}");
+        let read = Take::from_toml(&text).expect("a take");
+        assert_eq!((read.hosts.len(), &read.devices[0].host), (0, &None));
+        assert_eq!(read.host, one.host);
+        // Of a host of which nothing but its name is known there is nothing else to read.
+        let unknown = HostClock { name: "c".to_owned(), ..HostClock::default() };
+        let several = Take { host: None, hosts: vec![unknown], ..take() };
+        assert_eq!(Take::from_toml(&several.to_toml()), Ok(several));
     }
 
     #[test]

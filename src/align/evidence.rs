@@ -110,6 +110,7 @@ impl Evidence<'_> {
             triggers_asked: None,
             verdict: devices.iter().filter_map(|device| device.verdict).max(),
             host: None,
+            hosts: Vec::new(),
             devices,
             files: Vec::new(),
         }
@@ -124,6 +125,7 @@ impl Evidence<'_> {
         let mut device = Device {
             serial: file.serial.clone(),
             name: None,
+            host: None,
             file: Some(file.name.clone()),
             role: configuration.role.to_string().to_lowercase(),
             color_mode: configuration.color.map_or_else(off, |mode| mode.to_string()),

@@ -46,6 +46,7 @@ pub(super) fn of(plan: &Plan, about: &About<'_>, recorded: &[Recorded]) -> Take 
         triggers_asked: plan.triggers,
         verdict: devices.iter().filter_map(|device| device.verdict).max(),
         host: Some(about.host.clone()),
+        hosts: Vec::new(),
         devices,
         files: files(recorded),
     }
@@ -79,6 +80,7 @@ fn device(recorded: &Recorded, standing: Option<Standing>) -> Device {
     Device {
         serial: recorded.serial.clone(),
         name: recorded.name.clone(),
+        host: None,
         file: report.filter(|report| report.bytes > 0).map(|report| {
             let name = file_name(&recorded.serial);
             match report.crc32 {

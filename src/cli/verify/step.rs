@@ -3,9 +3,9 @@
 
 use super::FileVerified;
 use crate::record::{UNNOTED, file_stem};
-use crate::sync::{Admission, Master, Numbering, Origin, Series, Standing, Watch, judge, pairs};
+use crate::sync::{Admission, Numbering, Origin, Reviewed, Standing, review};
 use genlock_formats::k4a::{Rate, TrackName};
-use genlock_formats::take::{Alarm, Clock, Device, Loss, Phase, Take, Verdict};
+use genlock_formats::take::{Clock, Device, Loss, Phase, Take, Verdict};
 use genlock_formats::triggers::{Cell, Triggers};
 use serde::Serialize;
 
@@ -36,6 +36,22 @@ struct Timed<'a> {
     count: usize,
     /// Image tracks of the file, with the time for each trigger, or 0.
     tracks: Vec<(TrackName, Vec<u64>)>,
+    /// When frames arrived, by the table.
+    arrived_us: Vec<u64>,
+}
+
+impl Timed<'_> {
+    fn reviewed(&self) -> Reviewed<'_> {
+        let color = self.tracks.iter().find(|(track, _)| *track == TrackName::Color);
+        Reviewed {
+            device: self.device,
+            rate: self.rate,
+            first: self.first,
+            stamps_us: self.tracks.first().map_or(&[], |(_, times)| times),
+            color_us: color.map(|(_, times)| &times[..]),
+            arrived_us: &self.arrived_us,
+        }
+    }
 }
 
 /// Works the evidence out once more, and tells of contradictions.
@@ -47,11 +63,13 @@ pub(super) fn recompute(
 ) -> Vec<InStep> {
     let timed: Vec<_> =
         take.devices.iter().filter_map(|device| timed(device, files, triggers, problems)).collect();
-    let master = timed.iter().find(|timed| timed.device.role == "master");
+    let is_master = |timed: &&Timed<'_>| timed.device.role == "master";
+    let master = timed.iter().filter(is_master).find(|timed| timed.device.file.is_some());
+    let master = master.map(Timed::reviewed);
     let mut all = Vec::new();
     for timed in &timed {
         compare_cells(timed, triggers, problems);
-        let standing = standing(timed, master, triggers);
+        let (standing, _) = review(&timed.reviewed(), master.as_ref());
         compare_standing(timed.device, &standing, problems);
         let Standing { verdict, reasons, clock, phase } = standing;
         let serial = timed.device.serial.clone();
@@ -67,15 +85,20 @@ fn timed<'a>(
     triggers: &Triggers,
     problems: &mut Vec<String>,
 ) -> Option<Timed<'a>> {
-    let name = device.file.as_deref()?;
-    let file = files.iter().find(|file| file.path.file_name() == Some(name.as_ref()))?;
     let rate = Rate::ALL.into_iter().find(|rate| rate.fps() == device.rate)?;
     // Room is made for the triggers that are written down, not for those that a number claims.
     let rows = triggers.rows.len();
     let count = usize::try_from(device.trigger_count).map_or(rows, |count| count.min(rows));
     let stem = file_stem(&device.serial);
-    let mut timed =
-        Timed { device, stem, rate, first: device.first_trigger, count, tracks: vec![] };
+    let arrived_us = arrived(&stem, triggers);
+    let first = device.first_trigger;
+    let mut timed = Timed { device, stem, rate, first, count, tracks: vec![], arrived_us };
+    let Some(name) = device.file.as_deref() else {
+        // Of a device whose host has nothing of the take the ledger tells.
+        timed.tracks = device.host.as_ref().map(|_| unrecorded(&timed, triggers))?;
+        return Some(timed);
+    };
+    let file = files.iter().find(|file| file.path.file_name() == Some(name.as_ref()))?;
     for track in file.tracks.iter().filter(|track| track.track != TrackName::Imu) {
         let of_track = numbered(&timed, track.track, &track.times_us, triggers);
         match of_track {
@@ -84,6 +107,16 @@ fn timed<'a>(
         }
     }
     Some(timed)
+}
+
+/// The image tracks of a device without a file, by the table: no trigger has a time.
+fn unrecorded(timed: &Timed<'_>, triggers: &Triggers) -> Vec<(TrackName, Vec<u64>)> {
+    let has_column = |track: &TrackName| {
+        let name = format!("{}.{}", timed.stem, track.to_string().to_lowercase());
+        triggers.columns.contains(&name)
+    };
+    let tracks = TrackName::ALL.into_iter().filter(has_column);
+    tracks.map(|track| (track, vec![0; timed.count])).collect()
 }
 
 /// The time for each trigger of a track: the first frame, and the first after an outage, is where
@@ -177,53 +210,10 @@ fn words(cell: &Cell) -> String {
     }
 }
 
-fn standing(timed: &Timed<'_>, master: Option<&Timed<'_>>, triggers: &Triggers) -> Standing {
-    let device = timed.device;
-    let stamps_us = timed.tracks.first().map_or(&[][..], |(_, times)| times);
-    let arrived = |timed: &Timed<'_>| -> Vec<u64> {
-        let cells = triggers.column(&format!("{}.host", timed.stem)).into_iter().flatten();
-        cells.map(|cell| if let Cell::At(us) = cell { *us } else { 0 }).collect()
-    };
-    let arrived_us = arrived(timed);
-    let masters_arrived_us = master.map(arrived).unwrap_or_default();
-    let master = master.filter(|_| device.role == "subordinate").and_then(|master| {
-        let color = master.tracks.iter().find(|(track, _)| *track == TrackName::Color)?;
-        let build = |device: &Device| device.firmware.get("color").cloned();
-        Some(Master {
-            stamps_us: &color.1,
-            arrived_us: &masters_arrived_us,
-            delay_us: device.delay_after_master_us(),
-            other_firmware: build(device) != build(master.device),
-            outages: &master.device.outages,
-        })
-    });
-    let mut series = Series {
-        rate: timed.rate,
-        first: timed.first,
-        stamps_us,
-        arrived_us: &arrived_us,
-        master,
-        alarms: &device.alarms,
-        outages: &device.outages,
-        moves: 0,
-        lost: device.lost(),
-    };
-    // During the take more is known than is in the files: the jacks, and the time before.
-    let mut alarms = device.alarms.clone();
-    let known = series.before_outages();
-    if let Some(master) = &known.master {
-        let last = timed.first.saturating_add(timed.count as u64).saturating_sub(1);
-        let all = pairs(timed.first, master.stamps_us, known.stamps_us, master.delay_us);
-        let (news, moves) = Watch::over(timed.rate.fps(), all, last);
-        series.moves = moves;
-        let overlaps = |one: &Alarm, other: &Alarm| {
-            one.first_trigger <= other.last_trigger && other.first_trigger <= one.last_trigger
-        };
-        alarms.extend(
-            news.into_iter().filter(|new| !device.alarms.iter().any(|known| overlaps(known, new))),
-        );
-    }
-    judge(&Series { alarms: &alarms, ..series })
+/// When frames of a device arrived, one for each trigger, or 0.
+fn arrived(stem: &str, triggers: &Triggers) -> Vec<u64> {
+    let cells = triggers.column(&format!("{stem}.host")).into_iter().flatten();
+    cells.map(|cell| if let Cell::At(us) = cell { *us } else { 0 }).collect()
 }
 
 fn compare_verdict(

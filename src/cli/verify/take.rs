@@ -78,7 +78,7 @@ fn compare_device(
     problems: &mut Vec<String>,
 ) {
     let Some(name) = &device.file else {
-        problems.push(format!("{}: nothing was recorded", device.serial));
+        problems.extend(unrecorded(device));
         return;
     };
     let file = files.iter().find(|file| file.path.file_name() == Some(name.as_ref()));
@@ -117,6 +117,20 @@ fn compare_device(
     if let Some(found) = facts.profile {
         differs("is of profile", &found.to_string(), &profile.to_string());
     }
+}
+
+/// What is wrong with a device that has no file. In a take of several hosts there may be such,
+/// where all that one was asked for is listed as lost.
+fn unrecorded(device: &Device) -> Option<String> {
+    let tracks = ["color", "depth", "ir"].map(|track| {
+        let lost = device.losses.iter().filter(|loss| loss.track == track);
+        lost.fold(0_u64, |sum, loss| sum.saturating_add(loss.count()))
+    });
+    let mut lost = tracks.into_iter().filter(|lost| *lost > 0).peekable();
+    let is_listed = lost.peek().is_some() && lost.all(|lost| lost == device.trigger_count);
+    let has_frames = device.frames.values().any(|frames| *frames > 0);
+    (device.host.is_none() || has_frames || !is_listed)
+        .then(|| format!("{}: nothing was recorded", device.serial))
 }
 
 /// Every trigger of every image track is a frame or a loss; samples of the IMU answer none.
