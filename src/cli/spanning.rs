@@ -147,7 +147,8 @@ pub fn check(args: &RecordArgs, plan: &Plan) -> Result<Vec<Finding>> {
     for (host, answer) in hosts.each(&names, ask) {
         match answer {
             Ok((Answer::Checked(of_host, known), _)) => {
-                findings.extend(of_host.into_iter().map(|finding| on_host(finding, &host)));
+                let told = |finding| on_host(finding, &host, wanted(plan));
+                findings.extend(of_host.into_iter().map(told));
                 facts.extend(known);
             }
             Ok(_) => findings.push(Finding::error(

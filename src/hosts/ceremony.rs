@@ -133,7 +133,7 @@ impl Ceremony<'_> {
         let (mut findings, mut facts) = (Vec::new(), Vec::new());
         for (host, heard) in polls.heard() {
             let PartStatus { findings: of_host, facts: known, .. } = heard.part.unwrap_or_default();
-            findings.extend(of_host.into_iter().map(|finding| on_host(finding, &host)));
+            findings.extend(of_host.into_iter().map(|finding| on_host(finding, &host, self.devices)));
             facts.extend(known);
         }
         findings.extend(of_rig(self.devices, facts));
@@ -220,11 +220,11 @@ fn all_done(
     first
 }
 
-/// A finding, told of its host where it is about no device.
+/// A finding, told of its host where it is about none of the devices.
 #[must_use]
-pub fn on_host(finding: Finding, host: &HostName) -> Finding {
-    let is_serial = finding.about.chars().any(|c| c.is_ascii_digit());
-    let about = if is_serial { finding.about } else { format!("{host} {}", finding.about) };
+pub fn on_host(finding: Finding, host: &HostName, devices: &[Named]) -> Finding {
+    let of_device = devices.iter().any(|named| finding.about.contains(&named.serial));
+    let about = if of_device { finding.about } else { format!("{host} {}", finding.about) };
     Finding { about, ..finding }
 }
 

@@ -73,7 +73,7 @@ impl Gathering<'_> {
         let (mut parts, mut left) = (Vec::new(), Vec::new());
         for host in &names {
             let found = match self.part(pending, host, tell) {
-                Ok((take, triggers)) => Found::Recorded { take: Box::new(take), triggers },
+                Ok((take, triggers)) => Found::Recorded { take, triggers },
                 Err(why) => {
                     left.push((host.clone(), why.clone()));
                     Found::Missing { why: format!("not gathered from host {host}: {why}") }
@@ -87,12 +87,11 @@ impl Gathering<'_> {
             end: pending.end.or(pending.triggers.map(|count| pending.first_trigger + count)),
             asked: pending.triggers,
         };
-        let merged = merge(&parts, &expected(&rig)?, &agreed, &pending.started);
+        let merged = merge(&parts, &expected(&rig)?, &agreed);
         let (mut take, triggers) =
             merged.map_err(|why| Error::File(format!("{}: {why}", self.folder.display())))?;
-        let triggers = triggers.to_csv();
-        take.files.push(File::of(TRIGGERS, triggers.as_bytes()));
-        self.place.replace_text(TRIGGERS, &triggers)?;
+        take.started.clone_from(&pending.started);
+        self.place.replace_text(TRIGGERS, &triggers.to_csv())?;
         self.place.replace_text(TAKE, &take.to_toml())?;
         if left.is_empty() {
             // What is left of it is of no use to anybody.

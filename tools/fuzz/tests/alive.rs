@@ -5,7 +5,7 @@ use genlock_fuzz::targets;
 
 #[test]
 fn no_target_has_a_finding_in_its_first_inputs() {
-    for target in &targets::ALL {
+    for target in targets::ALL {
         let corpus = targets::corpus(target.name);
         for seed in 1..=2 {
             let done = fuzz(target, &corpus, Until::Runs(10_000), seed, &Watched::default());

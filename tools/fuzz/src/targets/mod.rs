@@ -2,6 +2,8 @@
 
 mod device;
 mod files;
+#[cfg(feature = "hosts")]
+mod messages;
 mod packed;
 mod scripted;
 mod texts;
@@ -38,7 +40,7 @@ impl Target {
 }
 
 /// Every target.
-pub const ALL: [Target; 14] = [
+pub const ALL: &[Target] = &[
     files::EBML,
     files::DEMUX,
     files::VERIFY,
@@ -53,6 +55,8 @@ pub const ALL: [Target; 14] = [
     device::UVC,
     device::COMMAND,
     device::IMU,
+    #[cfg(feature = "hosts")]
+    messages::MESSAGES,
 ];
 
 /// The inputs in the corpus of the target with this name, in order of their names.
