@@ -49,14 +49,14 @@ pub(super) fn run(args: &GatherArgs) -> Result<Verdict> {
     };
     let pace = Pace::new(args.limit, Clock::machine());
     let stop = stop_on_signals()?;
-    let gathered = gather_to((&hosts, folder, &place, &pace), &mut pending, &stop, args.quiet)?;
+    let gathered = gather_to((&hosts, folder, Some(&place), &pace), &mut pending, &stop, args.quiet)?;
     if args.json {
         print_json(&gathered.take)?;
     } else if !args.quiet {
         summary(folder, &gathered.take).iter().try_for_each(|line| print(line))?;
     }
     report_losses(&gathered.take);
-    left(&gathered, folder);
+    left(&gathered, folder, true);
     Ok(match gathered.take.outcome {
         Outcome::Whole => Verdict::Whole,
         Outcome::Losses => Verdict::Losses,

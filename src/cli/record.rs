@@ -33,6 +33,9 @@ pub struct RecordArgs {
     /// Go on where the checks before the take find errors
     #[arg(long)]
     force: bool,
+    /// Leave the recordings of a rig of several machines on its hosts: genlock gather fetches them
+    #[arg(long)]
+    pub(super) leave: bool,
     /// Say nothing but errors and losses
     #[arg(short, long)]
     pub(super) quiet: bool,
@@ -104,6 +107,10 @@ pub(super) fn run(args: RecordArgs) -> Result<Verdict> {
     let plan = args.resolve()?;
     if !plan.hosts.is_empty() {
         return spanning::record(&args, &plan);
+    }
+    if args.leave {
+        let text = "--leave is for a rig with a [[host]]: this one is all on this machine";
+        return Err(Error::Usage(text.to_owned()));
     }
     let clock = Clock::machine();
     let bus = bus::bus(&plan.devices, &clock)?;

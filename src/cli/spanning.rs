@@ -87,18 +87,22 @@ pub fn record(args: &RecordArgs, plan: &Plan) -> Result<Verdict> {
     }
     // A person who has stopped the take wants it to be gathered.
     let place = Place::parse(&args.output.to_string_lossy(), &args.output)?;
+    let place = (!args.leave).then_some(&place);
     let gathered = gather_to(
-        (&hosts, &args.output, &place, &Pace::unlimited()),
+        (&hosts, &args.output, place, &Pace::unlimited()),
         &mut pending,
         &AtomicBool::new(false),
         args.quiet,
     )?;
-    conclude(args, &gathered.take, None, &|| left(&gathered, &args.output))
+    conclude(args, &gathered.take, None, &|| {
+        left(&gathered, &args.output, place.is_some());
+        None
+    })
 }
 
 /// Gathers, and shows how far it is.
 pub fn gather_to(
-    (hosts, folder, place, pace): (&Hosts, &Path, &Place, &Pace),
+    (hosts, folder, place, pace): (&Hosts, &Path, Option<&Place>, &Pace),
     pending: &mut Pending,
     stop: &AtomicBool,
     quiet: bool,
@@ -123,15 +127,16 @@ pub fn gather_to(
 }
 
 /// Tells of parts that are not there yet.
-pub fn left(gathered: &Gathered, folder: &Path) -> Option<Verdict> {
+pub fn left(gathered: &Gathered, folder: &Path, fetched: bool) {
     for (host, why) in &gathered.left {
         tell(&format!("warning: host {host}: {why}"));
     }
-    if !gathered.left.is_empty() {
-        let folder = folder.display();
+    let folder = folder.display();
+    if !fetched {
+        tell(&format!("note: its recordings are on its hosts: `genlock gather {folder}`"));
+    } else if !gathered.left.is_empty() {
         tell(&format!("note: `genlock gather {folder}` fetches what is missing, when it is there"));
     }
-    None
 }
 
 /// `genlock check`.

@@ -36,8 +36,8 @@ pub struct Gathering<'a> {
     pub hosts: &'a Hosts,
     /// The folder of the take.
     pub folder: &'a Path,
-    /// Where its recordings go.
-    pub place: &'a Place,
+    /// Where its recordings go; none leaves them where they are, and tells the ledger alone.
+    pub place: Option<&'a Place>,
     /// How fast.
     pub pace: &'a Pace,
     /// Set when a person stops it.
@@ -91,9 +91,8 @@ impl Gathering<'_> {
         let (mut take, triggers) =
             merged.map_err(|why| Error::File(format!("{}: {why}", self.folder.display())))?;
         take.started.clone_from(&pending.started);
-        self.place.replace_text(TRIGGERS, &triggers.to_csv())?;
-        self.place.replace_text(TAKE, &take.to_toml())?;
-        if left.is_empty() {
+        self.write(&take, &triggers)?;
+        if left.is_empty() && self.place.is_some() {
             // What is left of it is of no use to anybody.
             let _ = fs::remove_dir_all(self.folder.join(PARTS));
             Pending::remove(self.folder)?;
@@ -101,7 +100,18 @@ impl Gathering<'_> {
         Ok(Gathered { take, left })
     }
 
-    /// What a host's part says of itself, once its recordings are here.
+    /// Writes down what the take is: beside its recordings, and in the folder that it was to go to.
+    fn write(&self, take: &Take, triggers: &Triggers) -> Result<()> {
+        let (triggers, take) = (triggers.to_csv(), take.to_toml());
+        let folder = Place::parse(&self.folder.to_string_lossy(), self.folder)?;
+        for place in self.place.into_iter().chain([&folder]) {
+            place.replace_text(TRIGGERS, &triggers)?;
+            place.replace_text(TAKE, &take)?;
+        }
+        Ok(())
+    }
+
+    /// What a host's part says of itself, once its recordings are at their place.
     fn part(
         &self,
         pending: &mut Pending,
@@ -109,9 +119,12 @@ impl Gathering<'_> {
         tell: &mut dyn FnMut(Event<'_>),
     ) -> std::result::Result<(Take, Triggers), String> {
         if !pending.gathered.contains(host) {
-            self.fetch(&pending.take, host, tell)?;
-            pending.gathered.push(host.clone());
-            pending.write(self.folder).map_err(|cause| cause.to_string())?;
+            let part = self.look(&pending.take, host, tell)?;
+            if let Some(place) = self.place {
+                self.fetch(part, place, tell)?;
+                pending.gathered.push(host.clone());
+                pending.write(self.folder).map_err(|cause| cause.to_string())?;
+            }
         }
         let read = |name| {
             let path = self.text_path(host, name);
@@ -124,15 +137,15 @@ impl Gathering<'_> {
         self.folder.join(PARTS).join(format!("{host}.{name}"))
     }
 
-    /// Brings a part here, and releases it there.
-    fn fetch(
-        &self,
-        take: &TakeId,
-        host: &HostName,
+    /// Brings here what a part says of itself.
+    fn look<'p>(
+        &'p self,
+        take: &'p TakeId,
+        host: &'p HostName,
         tell: &mut dyn FnMut(Event<'_>),
-    ) -> std::result::Result<(), String> {
+    ) -> std::result::Result<Remote<'p>, String> {
         let files = self.manifest(take, host, tell)?;
-        let mut remote = Remote { hosts: self.hosts, host, take, files };
+        let remote = Remote { hosts: self.hosts, host, take, files };
         for name in [TRIGGERS, TAKE] {
             let text = remote.text(name)?;
             let path = self.text_path(host, name);
@@ -144,13 +157,24 @@ impl Gathering<'_> {
             });
             put.map_err(|cause| Error::disk("cannot write", &path, &cause).to_string())?;
         }
+        Ok(remote)
+    }
+
+    /// Brings the recordings of a part to their place, and releases them where they were.
+    fn fetch(
+        &self,
+        mut remote: Remote<'_>,
+        place: &Place,
+        tell: &mut dyn FnMut(Event<'_>),
+    ) -> std::result::Result<(), String> {
+        let host = remote.host;
         let all: u64 = remote.files.iter().map(|file| file.bytes).sum();
         let mut told = |bytes| tell(Event::Bytes(host, bytes, all));
-        let done = collect(&mut remote, self.place, self.pace, &mut told, self.stop);
+        let done = collect(&mut remote, place, self.pace, &mut told, self.stop);
         if done.map_err(|cause| cause.to_string())?.stopped {
             return Err("stopped: genlock gather goes on with it".to_owned());
         }
-        let release = Ask::Release(take.clone(), remote.files);
+        let release = Ask::Release(remote.take.clone(), remote.files);
         match self.hosts.insist(host, &release, PATIENCE) {
             Ok((Answer::Done, _)) => Ok(()),
             // It is here, and there too.
