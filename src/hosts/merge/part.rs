@@ -1,6 +1,6 @@
 //! What is kept of the parts. Hosts are not trusted: what does not fit is left out, with words.
 
-use super::words::{Reasons, cause};
+use super::words::{Reasons, cause, line};
 use super::{Agreed, Expected, Found, Part};
 use crate::record::{UNNOTED, file_name, file_stem, part_path};
 use crate::repair::UNFINISHED;
@@ -168,13 +168,13 @@ pub(super) fn say(
     for (part, take) in takes() {
         if let Some(reason) = &take.reason {
             let host = if all_the_same { String::new() } else { format!("host {}: ", part.host) };
-            reasons.say(cause(&format!("{host}{reason}")));
+            reasons.say(line(&format!("{host}{reason}")));
         }
         for (place, device) in take.devices.iter().enumerate() {
             let is_asked = |one: &&Expected| one.host == part.host && one.serial == device.serial;
             let twice = take.devices[..place].iter().any(|one| one.serial == device.serial);
             if twice || !expected.iter().any(is_asked) {
-                let (host, serial) = (&part.host, cause(&device.serial));
+                let (host, serial) = (&part.host, line(&device.serial));
                 reasons.say(format!("host {host} was not asked for its {serial}: it stays there"));
             }
         }

@@ -1,17 +1,18 @@
 //! Words of hosts, which become cells of a table and reasons of a take: hosts are not trusted to
 //! keep them short, or on their line.
 
-/// Letters of a cause at most.
+/// Letters at most.
 const LETTERS_MAX: usize = 160;
+
+/// The words on one line, and not too many.
+pub(super) fn line(words: &str) -> String {
+    let letter = |c: char| if c.is_control() { ' ' } else { c };
+    words.trim().chars().map(letter).take(LETTERS_MAX).collect()
+}
 
 /// The words as a cause: what would end a cell, or be taken for a time, is none of it.
 pub(super) fn cause(words: &str) -> String {
-    let letter = |c: char| match c {
-        ',' => ';',
-        c if c.is_control() => ' ',
-        c => c,
-    };
-    let cause: String = words.trim().chars().map(letter).take(LETTERS_MAX).collect();
+    let cause = line(words).replace(',', ";");
     match cause.is_empty() || cause.parse::<u64>().is_ok() {
         true => format!("for the cause \"{cause}\""),
         false => cause,
