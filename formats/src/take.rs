@@ -168,7 +168,8 @@ pub struct HostClock {
     /// By how much `offset_us` may be wrong either way: half of the shortest way there and back.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub uncertainty_us: Option<f64>,
-    /// What keeps its UTC: `chrony`, `ptp`, `ntpd`, `timesyncd`, `other` or `none`.
+    /// What keeps its UTC: `ptp`, `chrony`, `ntpd`, `timesyncd`, `other` or `none`, and whether it
+    /// does not yet.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub discipline: Option<String>,
     /// The greatest error of its UTC in microseconds, as its kernel reckons it.

@@ -8,7 +8,7 @@ use crate::map::Map;
 use clap::Args;
 use genlock_formats::k4a::{Packing, Recording, Role, Unpacker};
 use genlock_formats::mkv::Track;
-use genlock_formats::take::{Profile, Take};
+use genlock_formats::take::{HostClock, Profile, Take};
 use serde::Serialize;
 use std::path::{Path, PathBuf};
 
@@ -204,9 +204,11 @@ fn words(info: &Info) -> Vec<String> {
     if let Some(take) = &info.take {
         lines.push(format!("{}: take of {}, {}", info.path.display(), take.started, take.outcome));
         lines.extend(take.reason.iter().map(|reason| format!("  {reason}")));
+        lines.extend(take.hosts.iter().map(clock_words));
         for device in &take.devices {
+            let at = device.host.as_ref().map(|host| format!(" at {host}")).unwrap_or_default();
             lines.push(format!(
-                "  {} {}: {} triggers from {}, {} ranges lost",
+                "  {} {}{at}: {} triggers from {}, {} ranges lost",
                 device.serial,
                 device.role,
                 device.trigger_count,
@@ -218,6 +220,18 @@ fn words(info: &Info) -> Vec<String> {
     info.recordings.iter().for_each(|file| file_words(file, &mut lines));
     lines.extend(info.problems.iter().map(|problem| format!("problem: {problem}")));
     lines
+}
+
+/// The clock of one of several hosts.
+fn clock_words(host: &HostClock) -> String {
+    let offset = match (host.offset_us, host.uncertainty_us) {
+        (Some(offset), Some(doubt)) => {
+            format!("UTC {offset:+.1} us from the coordinator's, within {doubt:.1} us")
+        }
+        _ => "UTC not measured".to_owned(),
+    };
+    let kept = host.discipline.as_ref().map(|kept| format!(", kept by {kept}"));
+    format!("  host {}: {offset}{}", host.name, kept.unwrap_or_default())
 }
 
 fn file_words(file: &FileInfo, lines: &mut Vec<String>) {

@@ -9,7 +9,7 @@ mod take;
 pub use file::{header, into_new_file, lay_out_anew, refuse_growing, refuse_taken, where_it_lies};
 pub use grow::{Append, grow, publish};
 pub use report::{LISTED_MAX, LostPart, Report, Tally};
-pub use take::{CONVERTING, TakeReport, is_converting, take};
+pub use take::{CONVERTING, TakeReport, UNFINISHED, is_converting, take};
 
 use std::path::{Path, PathBuf};
 

@@ -17,7 +17,8 @@ use std::path::{Path, PathBuf};
 /// Why a frame is missing, and when one arrived, that only the recorder could have told.
 const UNKNOWN: &str = "unknown: the recorder did not come to say";
 
-const UNFINISHED: &str =
+/// What a repaired take gives as its reason.
+pub const UNFINISHED: &str =
     "the recorder did not come to finish the take; it was repaired from its files";
 
 /// What came of repairing a take.
