@@ -69,7 +69,12 @@ fn recordings_move_and_lists_of_the_part_stay() {
         assert_whole(&at);
         assert_eq!(at.read("nothing.mkv"), Some(Vec::new()));
         assert_eq!((at.read("triggers.csv"), at.read("take.toml")), (None, None));
-        // What is there is not fetched again.
+        // What is there is not fetched again, be it that nobody knows how it came there.
+        assert_eq!(gathered(&mut host), 0);
+        if let At::Store(bucket) = &at {
+            assert_eq!(at.names().len(), 3);
+            std::fs::remove_dir_all(bucket.notes.path()).expect("a folder");
+        }
         assert_eq!(gathered(&mut host), 0);
         assert_eq!(host.given, ALL);
     }
@@ -318,6 +323,24 @@ fn a_disk_that_gives_back_other_bytes_is_noticed() {
         assert!(text.contains("of what the disk gives back"), "{text}");
         drop(host);
         assert!(at.read("000001.mkv").is_none() && at.read("000001.mkv.gathering").is_none());
+    }
+}
+
+#[test]
+fn hosts_are_gathered_side_by_side() {
+    for at in At::each() {
+        let (place, pace) = (at.place(), Pace::new("1GB/s".parse().ok(), Clock::machine()));
+        let stop = AtomicBool::new(false);
+        let one_of = |file: usize| {
+            let mut host = Host::new(&files()[file..=file]);
+            collect(&mut host, &place.clone(), &pace.clone(), &mut |_| (), &stop)
+        };
+        let (first, second) = std::thread::scope(|scope| {
+            let second = scope.spawn(|| one_of(2));
+            (one_of(0), second.join().expect("no panic"))
+        });
+        assert_eq!([first, second].map(|came| came.map(|came| came.verified)), [Ok(1), Ok(1)]);
+        assert_whole(&at);
     }
 }
 
