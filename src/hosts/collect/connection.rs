@@ -20,6 +20,17 @@ const RETRY_TIME: Duration = Duration::from_secs(30);
 const RETRIES: usize = 5;
 const RETRY_WAIT_MAX: Duration = Duration::from_secs(5);
 
+/// What names a store's keys, or where they are. Where none is set there are none: the service that
+/// Amazon's own machines ask for theirs is asked only if it is named.
+const KEYS: [&str; 6] = [
+    "AWS_ACCESS_KEY_ID",
+    "AWS_WEB_IDENTITY_TOKEN_FILE",
+    "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
+    "AWS_CONTAINER_CREDENTIALS_FULL_URI",
+    "AWS_METADATA_ENDPOINT",
+    "AWS_SKIP_SIGNATURE",
+];
+
 /// How long a wait takes no notice of a stop.
 const TURN: Duration = Duration::from_millis(50);
 
@@ -47,12 +58,15 @@ impl Connection {
     ) -> Result<Self> {
         // Of those that share the process, the first to choose has chosen.
         let _ = rustls::crypto::ring::default_provider().install_default();
+        let variables: Vec<_> = variables.filter(|(name, _)| name.starts_with("AWS_")).collect();
+        let is_given = |wanted: &str| variables.iter().any(|(name, _)| name == wanted);
+        if !KEYS.into_iter().any(is_given) {
+            return Err(Error::Usage(format!(
+                "s3://{bucket} needs keys: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
+            )));
+        }
         let mut builder = AmazonS3Builder::new();
-        let mut http_allowed = false;
-        let mut timeout_given = false;
-        for (name, value) in variables.filter(|(name, _)| name.starts_with("AWS_")) {
-            http_allowed |= name == "AWS_ALLOW_HTTP";
-            timeout_given |= name == "AWS_TIMEOUT";
+        for (name, value) in &variables {
             if let Ok(key) = name.to_ascii_lowercase().parse() {
                 builder = builder.with_config(key, value);
             }
@@ -60,7 +74,7 @@ impl Connection {
         let endpoints = [AmazonS3ConfigKey::S3Endpoint, AmazonS3ConfigKey::Endpoint];
         let endpoint = endpoints.iter().find_map(|key| builder.get_config_value(key));
         let endpoint = endpoint.unwrap_or_default();
-        if !http_allowed && is_http(&endpoint) {
+        if !is_given("AWS_ALLOW_HTTP") && is_http(&endpoint) {
             if !is_loopback(&endpoint) {
                 return Err(Error::Usage(format!(
                     "the store is at {endpoint:?}: recordings would travel in the open; use \
@@ -69,7 +83,7 @@ impl Connection {
             }
             builder = builder.with_allow_http(true);
         }
-        if !timeout_given {
+        if !is_given("AWS_TIMEOUT") {
             let key = AmazonS3ConfigKey::Client(ClientConfigKey::Timeout);
             builder = builder.with_config(key, REQUEST_TIME);
         }

@@ -224,5 +224,9 @@ mod tests {
             assert!(text.contains("AWS_ALLOW_HTTP"), "{text}");
         }
         assert!(at("http://10.0.0.9:9000", true).is_ok());
+        for keys in [&[][..], &[("AWS_REGION", "eu-west-1")], &[("AWS_ACCESS_KEY_ID", "a")]] {
+            let text = parse("s3://lab/takes", keys).map_err(|error| error.to_string());
+            assert!(text.is_err_and(|text| text.contains("AWS_")), "{keys:?}");
+        }
     }
 }
