@@ -2,6 +2,14 @@
 //! becomes of a take whatever happens to the hosts and to the network between them.
 #![cfg(feature = "hosts")]
 
+#[path = "../support/agents.rs"]
+mod agents;
 #[path = "../support/network.rs"]
 mod network;
+#[path = "../support/small_disk.rs"]
+mod small_disk;
+
+mod failures;
+mod ledger;
 mod network_itself;
+mod takes;

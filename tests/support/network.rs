@@ -59,11 +59,17 @@ fn is_allowed() -> bool {
     false
 }
 
+/// Ends what lives in a namespace.
+fn kill_all(namespace: &str) {
+    let pids = ip(&format!("netns pids {namespace}")).unwrap_or_default();
+    if !pids.trim().is_empty() {
+        let _ = run(Command::new("kill").arg("-KILL").args(pids.split_whitespace()));
+    }
+}
+
 /// Ends what lives in a namespace, and removes it.
 fn remove(namespace: &str) {
-    for pid in ip(&format!("netns pids {namespace}")).unwrap_or_default().split_whitespace() {
-        let _ = run(Command::new("kill").args(["-KILL", pid]));
-    }
+    kill_all(namespace);
     let _ = ip(&format!("netns del {namespace}"));
 }
 
@@ -178,6 +184,11 @@ impl Network {
         must(&format!("-n {name} link set {far} master {BRIDGE} up"));
         must(&format!("-n {name} link set {own} up"));
         self.poor.push(PoorLink { machine, process, counts });
+    }
+
+    /// Ends all that runs on a machine.
+    pub fn kill_all(&self, machine: &str) {
+        kill_all(&self.space(machine));
     }
 
     /// Packets that a link that was worsened has moved and dropped, up to a moment ago.
