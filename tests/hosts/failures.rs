@@ -31,7 +31,7 @@ fn a_host_that_is_cut_off_before_a_take_is_named_and_nothing_is_recorded() {
     studio.begin("takes/0001", 15).end().exits(1).says(&["host b", "does not answer"]);
     assert!(!studio.path("takes/0001").exists(), "nothing is left behind");
     for host in HOSTS {
-        assert_eq!(studio.recordings(host), [""; 0], "{host}");
+        assert!(studio.recordings(host).is_empty(), "{host}");
     }
     studio.network.heal("b");
     studio.begin("takes/0001", 15).end().exits(0);

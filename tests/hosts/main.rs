@@ -6,6 +6,7 @@
 mod agents;
 #[path = "../support/network.rs"]
 mod network;
+#[allow(dead_code, reason = "other tests ask more of it")]
 #[path = "../support/small_disk.rs"]
 mod small_disk;
 
