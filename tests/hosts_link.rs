@@ -39,15 +39,32 @@ fn agents_of_other_machines_answer_who_shows_the_coordinators_certificate() {
     let (_folder, out) = lab(&["a", "b"]);
     let a = Party::new(&out, "a", "tls/127.0.0.2");
     let b = Party::new(&out, "b", "tls/[::1]");
-    let hosts = [(name("a"), a.at.clone()), (name("b"), b.at.clone())];
+    // The coordinator's own machine records too.
+    let near = endpoint("tcp/127.0.0.1", free_port());
+    let agent = open_agent(&name("c"), &near, None).expect("a session");
+    let c = serve(&agent, &name("c"), echo).expect("an agent");
+    let hosts = [(name("a"), a.at.clone()), (name("b"), b.at.clone()), (name("c"), near)];
     let own = Identity::open(&out.join("coordinator")).expect("an identity");
     let session = open_coordinator(&hosts, Some(&own)).expect("a session");
-    assert_eq!(missing(&session, [&name("a"), &name("b")], PATIENCE), BTreeSet::new());
-    for host in ["a", "b"] {
+    let all = ["a", "b", "c"];
+    assert_eq!(missing(&session, &all.map(name), PATIENCE), BTreeSet::new());
+    for host in all {
         assert_eq!(ask(&session, &name(host), b"abc", PATIENCE), Ok(b"cba".to_vec()), "{host}");
     }
-    drop(a);
-    until("a is gone", || alive(&session, PATIENCE) == BTreeSet::from([name("b")]));
+    // On several threads the connection breaks within some hundred: see `one_thread`.
+    let many = |size: usize| {
+        let question = vec![7; size];
+        for number in 0..1_000 {
+            let answer = ask(&session, &name("a"), &question, PATIENCE);
+            assert!(answer.as_ref() == Ok(&question), "question {number} of {size} bytes");
+        }
+    };
+    std::thread::scope(|scope| {
+        scope.spawn(|| many(100));
+        scope.spawn(|| many(50_000));
+    });
+    drop((a, c));
+    until("a and c are gone", || alive(&session, PATIENCE) == BTreeSet::from([name("b")]));
 }
 
 #[test]

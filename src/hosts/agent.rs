@@ -1,9 +1,10 @@
 //! What an agent does with a question: it has one part of a take at a time, recorded by a process
 //! of its own, and refuses what does not fit.
 
+use super::clocks::now_ns;
 use super::control::{Wire, Word};
 use super::messages::{
-    AgentStatus, Answer, Ask, ClockReading, Order, PartStatus, Refusal, Request, State, VERSION,
+    AgentStatus, Answer, Ask, Order, PartStatus, Refusal, Request, State, VERSION,
     answer_to_bytes, from_bytes,
 };
 use super::name::TakeId;
@@ -96,7 +97,7 @@ impl Agent {
             Ask::Start(take) => self.start(&take, &from),
             Ask::Stop(take, end) => self.stop(&take, end, &from),
             Ask::Status => Ok(self.status(&from)),
-            Ask::Clock => Ok(Answer::Clock(Box::new(clock()))),
+            Ask::Clock => Ok(clock()),
             Ask::Parts => Ok(Answer::Parts(self.shelf.parts()?)),
             Ask::Manifest(take) => self.manifest(&take),
             Ask::Read(take, place, offset) => {
@@ -317,14 +318,6 @@ fn refused(error: &Error) -> Vec<u8> {
     answer_to_bytes(&Answer::Refused(Refusal::from(error)), &[])
 }
 
-fn clock() -> ClockReading {
-    let discipline = Discipline::of_host();
-    let utc_ns = i64::try_from(jiff::Timestamp::now().as_nanosecond()).unwrap_or(i64::MAX);
-    ClockReading {
-        utc_ns,
-        discipline: discipline.as_ref().map_or("unknown".to_owned(), |clock| {
-            if clock.synchronized { "synchronized" } else { "none" }.to_owned()
-        }),
-        error_us_max: discipline.ok().filter(|d| d.synchronized).map(|d| d.error_us_max),
-    }
+fn clock() -> Answer {
+    Answer::Clock(now_ns(), Discipline::of_host().ok())
 }

@@ -1,6 +1,6 @@
 //! How the clock of a host stands to the coordinator's: measured as NTP does, by asking it for the
 //! time and looking at the own clock before and after. What is known becomes a passport of the
-//! clock in `take.toml`. Pure.
+//! clock in `take.toml`.
 
 use crate::rig::discipline::Discipline;
 use genlock_formats::take::HostClock;
@@ -37,6 +37,12 @@ impl Sample {
         let after = i128::from(self.after_ns);
         (after >= before).then_some((theirs - after, theirs - before))
     }
+}
+
+/// UTC in nanoseconds since 1970.
+#[must_use]
+pub fn now_ns() -> i64 {
+    i64::try_from(jiff::Timestamp::now().as_nanosecond()).unwrap_or(i64::MAX)
 }
 
 /// What samples tell: of those that agree with most others, the one with the shortest way. A clock

@@ -73,7 +73,7 @@ impl Gathering<'_> {
         let (mut parts, mut left) = (Vec::new(), Vec::new());
         for host in &names {
             let found = match self.part(pending, host, tell) {
-                Ok((take, triggers)) => Found::Recorded { take, triggers },
+                Ok((take, triggers)) => Found::Recorded { take: Box::new(take), triggers },
                 Err(why) => {
                     left.push((host.clone(), why.clone()));
                     Found::Missing { why: format!("not gathered from host {host}: {why}") }

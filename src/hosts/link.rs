@@ -1,10 +1,10 @@
 //! Sessions of Zenoh between coordinator and agents, and who may speak in them.
 //!
-//! Agents listen, a coordinator calls, and that is all: nobody is looked for on the network, nothing
-//! is passed on from one to another. Within a machine they speak in the clear. Beyond it both ends
-//! show certificates of one authority, and what they may say depends on the names in them: an
-//! agent listens to the coordinator only, and a coordinator believes of each host what that host
-//! says of itself. What stands in docs/hosts.md under security is held here.
+//! Agents listen, a coordinator calls, and that is all: nobody is looked for on the network, and
+//! nothing is passed on from one to another. Within a machine they speak in the clear. Beyond it
+//! both ends show certificates of one authority, and what they may say depends on the names in
+//! them: an agent listens to the coordinator only, and a coordinator believes of each host what
+//! that host says of itself. What stands in docs/hosts.md under security is held here.
 
 mod endpoint;
 mod identity;
@@ -19,6 +19,8 @@ pub use talk::{
 use crate::error::{Error, Result};
 use crate::hosts::name::HostName;
 use serde_json::{Value, json};
+use std::os::unix::process::CommandExt;
+use std::process::Command;
 use zenoh::{Session, Wait};
 
 /// Whom the certificate of a coordinator names.
@@ -40,6 +42,23 @@ const MESSAGE_BYTES_MAX: u64 = 4 << 20;
 /// Sessions at most that an agent has at a time: one is a coordinator's, another that of one which
 /// died lately.
 const AGENT_SESSIONS_MAX: usize = 16;
+
+/// The environment variable by which Zenoh is told its threads, and what it is told: what reads a
+/// connection runs where what writes it does, on one thread.
+const THREADS: (&str, &str) = ("ZENOH_RUNTIME", "(rx: (handover: tx))");
+
+/// Starts this program anew, with its arguments, where its environment does not give Zenoh one
+/// thread for its connections; call it before anything else. On two, the TLS link of Zenoh 1.10.2
+/// uses one TLS session at once, without a lock (its issue 2557, open): the connection breaks within
+/// some hundred messages. The variable is read once and cannot be set from within safely.
+pub fn one_thread() {
+    let (variable, threads) = THREADS;
+    if std::env::var_os(variable).is_none() {
+        let mut command = Command::new("/proc/self/exe");
+        // Where it cannot be, connections that break are made again.
+        let _ = command.args(std::env::args_os().skip(1)).env(variable, threads).exec();
+    }
+}
 
 /// Opens the session of the agent on host `name`, which listens at `endpoint`.
 ///
@@ -194,7 +213,9 @@ fn rules_of_agent() -> Value {
 /// takes the certificates of public authorities too, and none of them names a host so.
 fn rules_of_coordinator(hosts: &[(HostName, Endpoint)]) -> Value {
     let asking = ["liveliness_query", "declare_liveliness_subscriber"];
-    let mut rules = vec![rule("who", &asking, &[talk::alive_key("*")])];
+    // No host has this name.
+    let who = "*";
+    let mut rules = vec![rule(who, &asking, &[talk::alive_key("*")])];
     let (mut subjects, mut policies) = (Vec::new(), Vec::new());
     for (name, endpoint) in hosts {
         let name = name.as_ref();
@@ -203,7 +224,7 @@ fn rules_of_coordinator(hosts: &[(HostName, Endpoint)]) -> Value {
             Transport::Tls => json!({ "id": name, "cert_common_names": [name] }),
             Transport::Tcp => json!({ "id": name, "link_protocols": ["tcp"] }),
         });
-        policies.push(json!({ "rules": ["who", name], "subjects": [name] }));
+        policies.push(json!({ "rules": [who, name], "subjects": [name] }));
     }
     json!({
         "enabled": true,

@@ -9,6 +9,7 @@ use crate::device::{Firmware, Jacks};
 use crate::error::Error;
 use crate::record::DeviceStatus;
 use crate::rig::Finding;
+use crate::rig::discipline::Discipline;
 use crate::rig::list::Listed;
 use genlock_formats::take::File;
 use serde::de::DeserializeOwned;
@@ -101,8 +102,8 @@ pub enum Answer {
     Checked(Vec<Finding>, Vec<Facts>),
     /// How it goes.
     Status(Box<AgentStatus>),
-    /// What time it is.
-    Clock(Box<ClockReading>),
+    /// What time it is, in nanoseconds of UTC since 1970, and what keeps the clock.
+    Clock(i64, Option<Discipline>),
     /// The takes that it has a part of.
     Parts(Vec<TakeId>),
     /// The files of a part.
@@ -233,18 +234,6 @@ pub struct PartStatus {
     pub findings: Vec<Finding>,
     /// What is known of the devices.
     pub facts: Vec<Facts>,
-}
-
-/// The clocks of a host.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct ClockReading {
-    /// UTC in nanoseconds since 1970.
-    pub utc_ns: i64,
-    /// What disciplines it.
-    pub discipline: String,
-    /// The most that it is off, as the kernel reckons, in microseconds; none where nothing
-    /// disciplines it.
-    pub error_us_max: Option<i64>,
 }
 
 /// A message as bytes.

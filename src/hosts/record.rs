@@ -1,13 +1,17 @@
 //! `record` for a rig that spans machines.
 
 use super::ceremony::Ceremony;
+use super::clocks::{Sample, now_ns, offset, passport};
+use super::messages::{Answer, Ask};
 use super::name::HostName;
 use super::pending::Pending;
-use super::rig::Hosts;
+use super::rig::{Hosts, SOON};
 use crate::config::{Named, Output, Plan, Wanted};
 use crate::error::{Error, Result};
 use crate::record::{Place as TakePlace, Status};
 use crate::rig::Finding;
+use genlock_formats::take::HostClock;
+use std::collections::BTreeMap;
 use std::sync::atomic::AtomicBool;
 
 /// Looks at a host's clock, of which the quickest counts.
@@ -82,5 +86,20 @@ impl Recording<'_> {
         }
     }
 
-    fn clocks(&self) -> std::collections::BTreeMap<HostName, genlock_formats::take::HostClock> { Default::default() }
+    /// How the hosts' clocks stand.
+    fn clocks(&self) -> BTreeMap<HostName, HostClock> {
+        self.hosts.each(self.names, |host| {
+            let (mut samples, mut keeper) = (Vec::new(), None);
+            for _ in 0..CLOCK_LOOKS {
+                let before_ns = now_ns();
+                if let Ok((Answer::Clock(theirs_ns, kept), _)) =
+                    self.hosts.ask(host, Ask::Clock, SOON)
+                {
+                    samples.push(Sample { before_ns, theirs_ns, after_ns: now_ns() });
+                    keeper = kept;
+                }
+            }
+            passport(offset(&samples), keeper.as_ref())
+        })
+    }
 }

@@ -188,7 +188,8 @@ pub fn ask(
     }
 }
 
-/// The hosts that are there, as far as they tell `within` so long.
+/// The hosts that are there, as far as is known here, found `within` so long at most. One whose
+/// agent ended is not; one that froze, or whose network did, still is for some seconds.
 #[must_use]
 pub fn alive(session: &Session, within: Duration) -> BTreeSet<HostName> {
     let until = Instant::now() + within;
