@@ -406,6 +406,17 @@ impl Loss {
 }
 
 impl Take {
+    /// UTC when the monotonic clock of the device's host was 0, and by how many microseconds the
+    /// host's UTC is ahead of that of the take's coordinator; none where the former is not known.
+    #[must_use]
+    pub fn utc_at_zero(&self, device: &Device) -> Option<(&str, f64)> {
+        let Some(name) = &device.host else {
+            return self.host.as_ref().map(|host| (host.utc_at_zero.as_str(), 0.0));
+        };
+        let host = self.hosts.iter().find(|host| host.name == *name)?;
+        Some((host.utc_at_zero.as_deref()?, host.offset_us.unwrap_or(0.0)))
+    }
+
     /// The take as text.
     #[must_use]
     pub fn to_toml(&self) -> String {
@@ -542,6 +553,11 @@ mod tests {
         let read = Take::from_toml(&text).expect("a take");
         assert_eq!((read.hosts.len(), &read.devices[0].host), (0, &None));
         assert_eq!(read.host, one.host);
+        let zero = read.utc_at_zero(&read.devices[0]);
+        assert_eq!(zero, Some(("2026-11-24T14:00:00.123456Z", 0.0)));
+        let of_b = take();
+        let zero = of_b.utc_at_zero(&of_b.devices[0]);
+        assert_eq!(zero, Some(("2026-11-24T13:00:00.123456Z", -31.5)));
         // Of a host of which nothing but its name is known there is nothing else to read.
         let unknown = HostClock { name: "c".to_owned(), ..HostClock::default() };
         let several = Take { host: None, hosts: vec![unknown], ..take() };

@@ -1,24 +1,27 @@
 //! The clock of an export: UTC, where the take tells it.
 
 use crate::replay::Reader;
-use genlock_formats::take::Clock;
+use genlock_formats::take::{Clock, Device};
 use jiff::Timestamp;
 
 /// Turns the times of devices into those of the export.
 pub struct Times {
-    /// UTC when the host's monotonic clock was 0, in nanoseconds, and the clock of each device;
+    /// For each device UTC when its host's monotonic clock was 0, in nanoseconds, and its clock;
     /// nothing where one is not known: then the times of devices are left as they are.
-    known: Option<(i64, Vec<Clock>)>,
+    known: Option<Vec<(i64, Clock)>>,
 }
 
 impl Times {
-    /// The clock that a take tells.
+    /// The clock that a take tells: of one that spans hosts, UTC as its coordinator had it.
     pub fn of(reader: &Reader<'_>) -> Self {
-        let zero = reader.files().take().host.as_ref();
-        let zero = zero.and_then(|host| host.utc_at_zero.parse::<Timestamp>().ok());
-        let zero = zero.and_then(|zero| i64::try_from(zero.as_nanosecond()).ok());
-        let clocks = reader.devices().iter().map(|device| device.told().clock.clone());
-        Self { known: zero.zip(clocks.collect()) }
+        let take = reader.files().take();
+        let clock = |device: &Device| {
+            let (zero, ahead_us) = take.utc_at_zero(device)?;
+            let zero = i64::try_from(zero.parse::<Timestamp>().ok()?.as_nanosecond()).ok()?;
+            let ahead_ns = (ahead_us * 1000.0).round() as i64;
+            Some((zero.saturating_sub(ahead_ns), device.clock.clone()?))
+        };
+        Self { known: reader.devices().iter().map(|device| clock(device.told())).collect() }
     }
 
     /// What its zero is.
@@ -28,9 +31,7 @@ impl Times {
 
     /// The time of a device, given in nanoseconds of its clock: of 1970, or of that clock.
     pub fn ns(&self, place: usize, device_ns: u64) -> u64 {
-        let Some((zero, clock)) =
-            self.known.as_ref().and_then(|(zero, clocks)| Some((zero, clocks.get(place)?)))
-        else {
+        let Some((zero, clock)) = self.known.as_ref().and_then(|clocks| clocks.get(place)) else {
             return device_ns;
         };
         // Whole microseconds of the device's clock: a float holds them for centuries.
