@@ -191,6 +191,17 @@ impl Network {
         kill_all(&self.space(machine));
     }
 
+    /// Makes the link of a machine good again; gives the packets that it has dropped.
+    pub fn mend(&mut self, machine: &str) -> u64 {
+        let (_, dropped) = self.counts(machine);
+        for mut link in self.poor.extract_if(.., |link| link.machine == machine) {
+            drop(link.process.stdin.take());
+            let _ = link.process.wait();
+        }
+        self.heal(machine);
+        dropped
+    }
+
     /// Packets that a link that was worsened has moved and dropped, up to a moment ago.
     pub fn counts(&self, machine: &str) -> (u64, u64) {
         let link = self.poor.iter().find(|link| link.machine == machine).expect("a poor link");
