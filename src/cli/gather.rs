@@ -51,7 +51,8 @@ pub(super) fn run(args: &GatherArgs) -> Result<Verdict> {
     };
     let pace = Pace::new(args.limit, Clock::machine());
     let stop = stop_on_signals()?;
-    let gathered = gather_to((&hosts, folder, Some(&place), &pace), &mut pending, &stop, args.quiet)?;
+    let gathered =
+        gather_to((&hosts, folder, Some(&place), &pace), &mut pending, &stop, args.quiet)?;
     if args.json {
         print_json(&gathered.take)?;
     } else if !args.quiet {

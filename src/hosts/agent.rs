@@ -4,8 +4,8 @@
 use super::clocks::now_ns;
 use super::control::{Wire, Word};
 use super::messages::{
-    AgentStatus, Answer, Ask, Order, PartStatus, Refusal, Request, State, VERSION,
-    answer_to_bytes, from_bytes,
+    AgentStatus, Answer, Ask, Order, PartStatus, Refusal, Request, State, VERSION, answer_to_bytes,
+    from_bytes,
 };
 use super::name::TakeId;
 use super::order::Local;

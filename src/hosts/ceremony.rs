@@ -133,7 +133,8 @@ impl Ceremony<'_> {
         let (mut findings, mut facts) = (Vec::new(), Vec::new());
         for (host, heard) in polls.heard() {
             let PartStatus { findings: of_host, facts: known, .. } = heard.part.unwrap_or_default();
-            findings.extend(of_host.into_iter().map(|finding| on_host(finding, &host, self.devices)));
+            findings
+                .extend(of_host.into_iter().map(|finding| on_host(finding, &host, self.devices)));
             facts.extend(known);
         }
         findings.extend(of_rig(self.devices, facts));
