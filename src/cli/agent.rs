@@ -23,6 +23,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
+/// Bytes of the path of a store at most: with the name of the socket in it, it fits into what the
+/// kernel takes for an address (108 bytes).
+const STORE_BYTES_MAX: usize = 90;
+
 /// The lock of the folder of an agent.
 const LOCK: &str = "agent.lock";
 
@@ -122,6 +126,13 @@ fn serve_rigs(args: AgentArgs) -> Result<Verdict> {
         cable: args.cable,
         lease_s: args.lease.ceil().max(1.0) as u64,
     };
+    if local.store.as_os_str().len() > STORE_BYTES_MAX {
+        return Err(Error::Usage(format!(
+            "--store {}: its path is longer than the {STORE_BYTES_MAX} bytes that leave room for \
+             the name of a socket: use a shorter one",
+            local.store.display()
+        )));
+    }
     let identity = args.certs.as_deref().map(Identity::open).transpose()?;
     let _lock = lock(&local.store)?;
     let at_work = at_work(&local.store);

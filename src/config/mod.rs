@@ -297,6 +297,8 @@ pub struct Opening {
     pub copy_master: bool,
     /// The take does not begin before this trigger.
     pub first_trigger: u64,
+    /// It ends before this one, whenever it began.
+    pub end_trigger: Option<u64>,
 }
 
 /// How a take is kept from harm.

@@ -184,7 +184,7 @@ impl Agent {
             format!(" for {name}, heard {:.0} s ago", heard.elapsed().as_secs_f64())
         });
         Err(Error::Device(format!(
-            "it is busy with the take {}{}: wait for its end, or stop it there",
+            "it is busy with the take {}{}: wait until that ends, or its lease",
             part.take,
             leader.unwrap_or_default()
         )))

@@ -74,9 +74,9 @@ impl Ceremony<'_> {
                 self.start()
             });
             let ended = match begun {
-                Ok(()) => Ok(self.watch(&polls, watch)),
+                Ok(()) => self.watch(&polls, watch),
                 Err(cause) => {
-                    self.call_off();
+                    self.call_off(&polls);
                     Err(cause)
                 }
             };
@@ -152,13 +152,18 @@ impl Ceremony<'_> {
     }
 
     /// Nothing is to be left of a take that does not begin. Who does not hear it calls it off by
-    /// itself.
-    fn call_off(&self) {
+    /// itself. The next take finds all others at rest.
+    fn call_off(&self, polls: &Polls) {
         let stop = Ask::Stop(self.order.take.clone(), None);
         self.hosts.each(self.names, |host| self.hosts.insist(host, &stop, SOON));
+        let begun = Instant::now();
+        let busy = |(_, heard): &(HostName, Heard)| heard.is_busy && !heard.is_silent();
+        while polls.heard().iter().any(busy) && begun.elapsed() < LATE_MAX {
+            thread::park_timeout(LOOK);
+        }
     }
 
-    fn watch(&self, polls: &Polls, watch: &mut dyn FnMut(&Status)) -> Ended {
+    fn watch(&self, polls: &Polls, watch: &mut dyn FnMut(&Status)) -> Result<Ended> {
         let (begun, mut ended) = (Instant::now(), Ended::default());
         // Since when those who answer are done.
         let mut done_since = None;
@@ -176,15 +181,28 @@ impl Ceremony<'_> {
                 at_work.partition(|(_, heard)| heard.is_silent());
             if busy.is_empty() {
                 let since = *done_since.get_or_insert_with(Instant::now);
+                let nobody_began = || heard.iter().all(|(_, heard)| !heard.has_begun());
+                if silent.is_empty() && nobody_began() {
+                    return Err(self.never_began(&heard));
+                }
                 if silent.is_empty() || since.elapsed() > LATE_MAX {
                     ended.silent = silent.into_iter().map(|(host, _)| host.clone()).collect();
-                    return ended;
+                    return Ok(ended);
                 }
             } else {
                 done_since = None;
             }
             thread::park_timeout(LOOK);
         }
+    }
+
+    fn never_began(&self, heard: &[(HostName, Heard)]) -> Error {
+        let failed = heard.iter().find_map(|(host, heard)| Some(heard.why.clone()?.of(host)));
+        let stopped = self.stop.load(Ordering::Acquire);
+        failed.filter(|_| !stopped).unwrap_or_else(|| {
+            let text = "stopped before the take began: nothing was recorded";
+            Error::Device(text.to_owned())
+        })
     }
 
     /// Without the master's host nobody gives pulses, and the others would wait for ever.

@@ -57,6 +57,7 @@ impl Local {
         }
         let mut opening = rig.opening;
         opening.first_trigger = order.first_trigger;
+        opening.end_trigger = order.triggers.map(|n| order.first_trigger.saturating_add(n));
         Ok(Plan {
             devices: rig.devices,
             wanted: Wanted::Each(here),

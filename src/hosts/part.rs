@@ -5,10 +5,10 @@ use super::control::Control;
 use super::messages::{Facts, Order, PartStatus};
 use super::order::Local;
 use crate::clock::Clock;
-use crate::config::{Devices, Plan};
+use crate::config::{Devices, Plan, Wanted};
 use crate::device;
 use crate::error::{Error, Result};
-use crate::record::{self, Cue, Member, Outcome, Status};
+use crate::record::{self, Cue, DeviceStatus, Member, Outcome, Status, Waiting};
 use crate::rig::check::DeviceFacts;
 use crate::rig::host::Host;
 use crate::rig::list::{Listed, look};
@@ -123,15 +123,57 @@ fn record(local: &Local, order: &Order, stop: Arc<AtomicBool>) -> Result<Outcome
         Ok(())
     };
     let cue = Cue { stop: &control.stop, end: &control.end, armed: &mut armed };
-    let open_ended = plan.triggers.is_none();
+    let mut lease =
+        Lease { time: lease, fps: fps(&plan), open_ended: plan.triggers.is_none(), end: None };
     let outcome = record::run_opened(&plan, &bus, members, &clock, cue, &mut |status| {
         control.tell(|told| tell(told, status));
-        if open_ended && control.silence() > lease {
-            control.stop.store(true, Ordering::Release);
-        }
+        lease.look(&control, status);
     });
     control.tell(|status| status.ended = true);
     outcome
+}
+
+/// For how long a recorder goes on that nobody leads any more.
+struct Lease {
+    time: Duration,
+    fps: u64,
+    /// Whether the take has no end of its own.
+    open_ended: bool,
+    /// The end that was chosen when the lease ran out.
+    end: Option<u64>,
+}
+
+/// A take that nobody leads ends at a multiple of so many seconds of triggers: the leases of several
+/// hosts run out within a fraction of a second, and so most often end at the same trigger.
+const LEASE_STEP_S: u64 = 10;
+
+impl Lease {
+    fn look(&mut self, control: &Control, status: &Status) {
+        if control.silence() <= self.time {
+            self.end = None;
+            return;
+        }
+        let waits = |device: &DeviceStatus| device.waiting == Some(Waiting::Pulses);
+        if !status.begun && status.devices.iter().any(waits) {
+            // Whoever was to start the pulses is gone.
+            control.stop.store(true, Ordering::Release);
+        } else if status.begun && self.open_ended {
+            let soon = status.latest + self.fps;
+            let step = LEASE_STEP_S * self.fps;
+            let end = *self.end.get_or_insert((soon / step + 1) * step);
+            if soon >= end {
+                control.end.store(end, Ordering::Release);
+                control.stop.store(true, Ordering::Release);
+            }
+        }
+    }
+}
+
+fn fps(plan: &Plan) -> u64 {
+    match &plan.wanted {
+        Wanted::Each(devices) => devices.first().map_or(1, |named| named.config.rate.fps().into()),
+        Wanted::Alike { config, .. } => config.rate.fps().into(),
+    }
 }
 
 /// Looks whether this host is ready; whether the rig is, its coordinator tells.

@@ -30,6 +30,8 @@ pub struct Heard {
     pub part: Option<PartStatus>,
     /// Whether its part is over.
     pub is_over: bool,
+    /// Whether it is at this take.
+    pub is_busy: bool,
     /// When it last answered.
     pub at: Instant,
     alarms_told: u64,
@@ -37,6 +39,12 @@ pub struct Heard {
 }
 
 impl Heard {
+    /// Whether it has a frame of the take.
+    #[must_use]
+    pub fn has_begun(&self) -> bool {
+        self.part.as_ref().is_some_and(|part| part.begun)
+    }
+
     /// Whether it has not answered for a while.
     #[must_use]
     pub fn is_silent(&self) -> bool {
@@ -79,6 +87,7 @@ impl Polls {
                 why: None,
                 part: None,
                 is_over: false,
+                is_busy: false,
                 at: Instant::now(),
                 alarms_told: 0,
                 silence_told: false,
@@ -162,6 +171,7 @@ impl Shared {
         let had_begun = heard.part.as_ref().is_some_and(|part| part.armed);
         // One that was started anew behind the end of its part knows nothing of it.
         heard.is_over = at_rest && (is_ours || had_begun);
+        heard.is_busy = is_ours && !at_rest;
         if !is_ours {
             return;
         }

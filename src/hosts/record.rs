@@ -18,8 +18,9 @@ use std::sync::atomic::AtomicBool;
 const CLOCK_LOOKS: usize = 8;
 
 /// Between the first pulse and the take's first trigger, in seconds: devices need up to two to be
-/// ready (as when a take is played, docs/replay.md). No message decides where a take begins.
-const READY_S: f64 = 2.0;
+/// ready (as when a take is played, docs/replay.md), on machines with much to do a little more. No
+/// message decides where a take begins.
+const READY_S: f64 = 3.0;
 
 /// The first trigger of a take across hosts.
 #[must_use]

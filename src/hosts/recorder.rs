@@ -34,7 +34,7 @@ fn failed(cause: io::Error) -> Error {
 
 fn spawn(work: &Work, stdout: Stdio) -> io::Result<Child> {
     let mut command = Command::new(OURSELVES);
-    command.arg("part").stdin(Stdio::piped()).stdout(stdout).stderr(Stdio::piped());
+    command.arg0("genlock").arg("part").stdin(Stdio::piped()).stdout(stdout).stderr(Stdio::piped());
     let mut child = command.process_group(0).spawn()?;
     if let Some(mut stdin) = child.stdin.take() {
         stdin.write_all(&to_bytes(work))?;

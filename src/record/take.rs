@@ -150,7 +150,8 @@ impl Take {
     ) -> Result<Self> {
         members.sort_by_key(|member| start_rank(member.config.role));
         // The take itself is a party: it agrees when the opening is over.
-        let span = Arc::new(Span::new(members.len() + 1, triggers));
+        let span = Span::new(members.len() + 1, triggers).ending_before(opening.end_trigger);
+        let span = Arc::new(span);
         let mut around = around;
         // Every file is created before any device starts: a refusal costs nobody's time.
         let places = members.iter().map(|member| (around.place)(member.device.serial()));

@@ -9,6 +9,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 #[derive(Debug)]
 pub struct Span {
     count: Option<u64>,
+    /// A trigger before which it ends, whenever it begins.
+    limit: u64,
     /// The first trigger, and how many parties have not agreed to it yet: one word, so that nobody
     /// moves a beginning that others may have acted upon.
     beginning: AtomicU64,
@@ -69,12 +71,22 @@ impl Span {
     pub fn new(parties: usize, count: Option<u64>) -> Self {
         Self {
             count,
+            limit: u64::MAX,
             beginning: AtomicU64::new((parties as u64) << FIRST_BITS),
             latest: AtomicU64::new(0),
             reference: OnceLock::new(),
             lead: AtomicU64::new(Lead::Away as u64),
             beat_of_master: Beat::default(),
             beat_of_any: Beat::default(),
+        }
+    }
+
+    /// The same, ending before trigger `end` whenever it begins, where one is given.
+    #[must_use]
+    pub fn ending_before(self, end: Option<u64>) -> Self {
+        match end {
+            Some(limit) => Self { count: None, limit, ..self },
+            None => self,
         }
     }
 
@@ -203,7 +215,7 @@ impl Span {
             0 => u64::MAX,
             _ => (latest & !CLOSED).saturating_add(STOP_AFTER),
         };
-        let end = counted.min(closed);
+        let end = counted.min(closed).min(self.limit);
         (end < u64::MAX).then_some(end)
     }
 }
