@@ -512,6 +512,7 @@ fn every_key_of_the_rig_is_found_at_the_bottom() {
         lock_white_balance: true,
         copy_master: true,
         first_trigger: 0,
+        end_trigger: None,
     };
     let keys = [
         ("warm_up", "'1.5s'"),

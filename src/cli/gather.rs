@@ -37,6 +37,11 @@ pub struct GatherArgs {
 pub(super) fn run(args: &GatherArgs) -> Result<Verdict> {
     one_thread();
     let folder = &args.take;
+    if !folder.is_dir() {
+        let text = format!("{}: no folder of a take is there", folder.display());
+        return Err(Error::Usage(text));
+    }
+    let _lock = Pending::lock(folder)?;
     let Some(mut pending) = Pending::read(folder)? else {
         return Err(Error::Usage(format!(
             "{} has no {PENDING}: it was gathered, or was never on several hosts",
@@ -45,10 +50,12 @@ pub(super) fn run(args: &GatherArgs) -> Result<Verdict> {
     };
     let rig = pending.resolve()?;
     let hosts = Hosts::open(&rig.hosts, rig.certs.as_deref())?;
-    let place = match &args.to {
+    pending.go_to(args.to.as_deref().map(absolute))?;
+    let place = match &pending.place {
         Some(place) => Place::parse(place, folder)?,
         None => Place::parse(&folder.to_string_lossy(), folder)?,
     };
+    pending.write(folder)?;
     let pace = Pace::new(args.limit, Clock::machine());
     let stop = stop_on_signals()?;
     let gathered =
@@ -65,4 +72,10 @@ pub(super) fn run(args: &GatherArgs) -> Result<Verdict> {
         Outcome::Losses => Verdict::Losses,
         Outcome::Failed => Verdict::Failed,
     })
+}
+
+/// A place as it is seen from everywhere.
+fn absolute(place: &str) -> String {
+    let path = std::path::absolute(place).ok().filter(|_| !place.contains("://"));
+    path.map_or(place.to_owned(), |path| path.to_string_lossy().into_owned())
 }

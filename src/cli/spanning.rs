@@ -45,7 +45,8 @@ fn pending(devices: &DeviceArgs, plan: &Plan, output: &Path) -> Result<Pending> 
         first_trigger: first_trigger(plan),
         triggers: plan.triggers,
         end: None,
-        gathered: Vec::new(),
+        place: None,
+        gathered: Default::default(),
         clocks: Default::default(),
     })
 }
@@ -83,8 +84,8 @@ pub fn record(args: &RecordArgs, plan: &Plan) -> Result<Verdict> {
     };
     let done = recording.run(pending, &mut heed, &mut |status| progress.show(status));
     progress.finish();
-    let (mut pending, silent) = done?;
-    for host in silent {
+    let mut recorded = done?;
+    for host in &recorded.silent {
         tell(&format!("warning: host {host} does not answer: it ends its part by itself"));
     }
     // A person who has stopped the take wants it to be gathered.
@@ -92,7 +93,7 @@ pub fn record(args: &RecordArgs, plan: &Plan) -> Result<Verdict> {
     let place = (!args.leave).then_some(&place);
     let gathered = gather_to(
         (&hosts, &args.output, place, &Pace::unlimited()),
-        &mut pending,
+        &mut recorded.pending,
         &AtomicBool::new(false),
         args.quiet,
     )?;
@@ -130,6 +131,9 @@ pub fn gather_to(
 
 /// Tells of parts that are not there yet.
 pub fn left(gathered: &Gathered, folder: &Path, fetched: bool) {
+    for (host, why) in &gathered.kept {
+        tell(&format!("note: host {host} keeps its part of the take too: {why}"));
+    }
     for (host, why) in &gathered.left {
         tell(&format!("warning: host {host}: {why}"));
     }

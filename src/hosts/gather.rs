@@ -2,7 +2,7 @@
 
 use super::collect::{Pace, Place, Source, collect};
 use super::merge::{Agreed, Expected, Found, Part, merge};
-use super::messages::{Answer, Ask, State};
+use super::messages::{Answer, Ask, Kind, Refusal, State};
 use super::name::{HostName, TakeId};
 use super::pending::{Pending, hosts_of};
 use super::rig::{Hosts, SOON, Trouble};
@@ -51,6 +51,40 @@ pub struct Gathered {
     pub take: Take,
     /// Hosts whose parts are not there, and why.
     pub left: Vec<(HostName, String)>,
+    /// Hosts that keep their parts though they are there, and why.
+    pub kept: Vec<(HostName, String)>,
+}
+
+/// Why a part is not there.
+enum Absent {
+    /// The host has nothing of the take.
+    Nothing,
+    /// In words.
+    Unknown(String),
+}
+
+impl From<Error> for Absent {
+    fn from(error: Error) -> Self {
+        Self::Unknown(error.to_string())
+    }
+}
+
+impl From<String> for Absent {
+    fn from(why: String) -> Self {
+        Self::Unknown(why)
+    }
+}
+
+impl Absent {
+    /// Why, where the host is named before.
+    fn words(&self, host: &HostName) -> String {
+        match self {
+            Self::Nothing => "it has nothing of the take".to_owned(),
+            Self::Unknown(why) => {
+                why.strip_prefix(&format!("host {host}: ")).unwrap_or(why).to_owned()
+            }
+        }
+    }
 }
 
 /// What there is to say meanwhile.
@@ -63,36 +97,45 @@ pub enum Event<'a> {
 
 impl Gathering<'_> {
     /// Gathers what there is, and writes down what the take is by that. Parts that are safe are
-    /// released on their hosts.
+    /// then released on their hosts.
     ///
     /// # Errors
-    /// `Disk` and `File` when the take cannot be written, or nothing of it is there.
+    /// `Disk` and `File` when the take cannot be written, or nothing of it is there; `Device` when
+    /// it was stopped, or no host has recorded anything.
     pub fn run(&self, pending: &mut Pending, tell: &mut dyn FnMut(Event<'_>)) -> Result<Gathered> {
         let rig = pending.resolve()?;
         let names = hosts_of(&rig)?;
         // Several that are silent are waited for at once.
-        let wanted: Vec<_> = names.iter().filter(|host| !pending.gathered.contains(host)).collect();
+        let wanted = names.iter().filter(|host| !pending.gathered.contains_key(*host));
         let looked = |host: &HostName| self.hosts.insist(host, &Ask::Status, PATIENCE).err();
         let mut silent = self.hosts.each(wanted, looked);
         let (mut parts, mut left) = (Vec::new(), Vec::new());
         for host in &names {
             let part = match silent.remove(host).flatten() {
-                Some(trouble) => Err(trouble.to_string()),
+                Some(trouble) => Err(Absent::Unknown(trouble.to_string())),
                 None => self.part(pending, host, tell),
             };
+            if self.stop.load(Ordering::Acquire) {
+                let text = "stopped: `genlock gather` goes on with what is left";
+                return Err(Error::Device(text.to_owned()));
+            }
             let found = match part {
                 Ok((take, triggers)) => Found::Recorded { take: Box::new(take), triggers },
-                Err(why) => {
-                    left.push((host.clone(), why.clone()));
+                Err(absent) => {
+                    let why = absent.words(host);
+                    left.push((host.clone(), absent));
                     Found::Missing { why: format!("not gathered from host {host}: {why}") }
                 }
             };
             let clock = pending.clocks.get(host).cloned();
             parts.push(Part { host: host.clone(), found, clock });
         }
+        if left.len() == names.len() && left.iter().all(|(_, why)| matches!(why, Absent::Nothing)) {
+            return Err(self.forget());
+        }
         let agreed = Agreed {
             first: pending.first_trigger,
-            end: pending.end.or(pending.triggers.map(|count| pending.first_trigger + count)),
+            end: pending.end.or(pending.triggers.map(|n| pending.first_trigger.saturating_add(n))),
             asked: pending.triggers,
         };
         let merged = merge(&parts, &expected(&rig)?, &agreed);
@@ -100,12 +143,38 @@ impl Gathering<'_> {
             merged.map_err(|why| Error::File(format!("{}: {why}", self.folder.display())))?;
         take.started.clone_from(&pending.started);
         self.write(&take, &triggers)?;
+        let kept = self.release(pending);
         if left.is_empty() && self.place.is_some() {
             // What is left of it is of no use to anybody.
             let _ = fs::remove_dir_all(self.folder.join(PARTS));
             Pending::remove(self.folder)?;
         }
-        Ok(Gathered { take, left })
+        let left = left.into_iter().map(|(host, absent)| (host.clone(), absent.words(&host)));
+        Ok(Gathered { take, left: left.collect(), kept })
+    }
+
+    /// No host has anything: there is no take, and nothing is to be left of its folder.
+    fn forget(&self) -> Error {
+        let _ = fs::remove_dir_all(self.folder.join(PARTS));
+        let removed = Pending::remove(self.folder).is_ok() && fs::remove_dir(self.folder).is_ok();
+        let folder = self.folder.display();
+        Error::Device(match removed {
+            true => format!("{folder}: no host has recorded anything of it: it is removed"),
+            false => format!("{folder}: no host has recorded anything of it"),
+        })
+    }
+
+    /// Tells the hosts whose parts are safe, now that the take says what they are. Gives those that
+    /// did not hear it, and why.
+    fn release(&self, pending: &Pending) -> Vec<(HostName, String)> {
+        let tell = |(host, files): (&HostName, &Vec<File>)| {
+            let release = Ask::Release(pending.take.clone(), files.clone());
+            match self.hosts.insist(host, &release, PATIENCE) {
+                Ok(_) => None,
+                Err(trouble) => Some((host.clone(), trouble.to_string())),
+            }
+        };
+        pending.gathered.iter().filter_map(tell).collect()
     }
 
     /// Writes down what the take is: beside its recordings, and in the folder that it was to go to.
@@ -125,20 +194,18 @@ impl Gathering<'_> {
         pending: &mut Pending,
         host: &HostName,
         tell: &mut dyn FnMut(Event<'_>),
-    ) -> std::result::Result<(Take, Triggers), String> {
-        if !pending.gathered.contains(host) {
+    ) -> std::result::Result<(Take, Triggers), Absent> {
+        if !pending.gathered.contains_key(host) {
             let part = self.look(&pending.take, host, tell)?;
             if let Some(place) = self.place {
-                self.fetch(part, place, tell)?;
-                pending.gathered.push(host.clone());
-                pending.write(self.folder).map_err(|cause| cause.to_string())?;
+                let files = self.fetch(part, place, tell)?;
+                pending.gathered.insert(host.clone(), files);
+                pending.write(self.folder)?;
             }
         }
-        let read = |name| {
-            let path = self.text_path(host, name);
-            read_text(&path, TEXT_BYTES_MAX).map_err(|cause| cause.to_string())
-        };
-        Ok((Take::from_toml(&read(TAKE)?)?, Triggers::from_csv(&read(TRIGGERS)?)?))
+        let read = |name| read_text(&self.text_path(host, name), TEXT_BYTES_MAX);
+        let take = Take::from_toml(&read(TAKE)?).map_err(Absent::Unknown)?;
+        Ok((take, Triggers::from_csv(&read(TRIGGERS)?).map_err(Absent::Unknown)?))
     }
 
     fn text_path(&self, host: &HostName, name: &str) -> PathBuf {
@@ -151,7 +218,7 @@ impl Gathering<'_> {
         take: &'p TakeId,
         host: &'p HostName,
         tell: &mut dyn FnMut(Event<'_>),
-    ) -> std::result::Result<Remote<'p>, String> {
+    ) -> std::result::Result<Remote<'p>, Absent> {
         let files = self.manifest(take, host, tell)?;
         let remote = Remote { hosts: self.hosts, host, take, files };
         for name in [TRIGGERS, TAKE] {
@@ -163,34 +230,25 @@ impl Gathering<'_> {
                 fs::File::open(&fresh)?.sync_all()?;
                 fs::rename(&fresh, &path)
             });
-            put.map_err(|cause| Error::disk("cannot write", &path, &cause).to_string())?;
+            put.map_err(|cause| Error::disk("cannot write", &path, &cause))?;
         }
         Ok(remote)
     }
 
-    /// Brings the recordings of a part to their place, and releases them where they were.
+    /// Brings the recordings of a part to their place; gives the files of the part.
     fn fetch(
         &self,
         mut remote: Remote<'_>,
         place: &Place,
         tell: &mut dyn FnMut(Event<'_>),
-    ) -> std::result::Result<(), String> {
+    ) -> std::result::Result<Vec<File>, Absent> {
         let host = remote.host;
         let all: u64 = remote.files.iter().map(|file| file.bytes).sum();
         let mut told = |bytes| tell(Event::Bytes(host, bytes, all));
-        let done = collect(&mut remote, place, self.pace, &mut told, self.stop);
-        if done.map_err(|cause| cause.to_string())?.stopped {
-            return Err("stopped: genlock gather goes on with it".to_owned());
-        }
-        let release = Ask::Release(remote.take.clone(), remote.files);
-        match self.hosts.insist(host, &release, PATIENCE) {
-            Ok((Answer::Done, _)) => Ok(()),
-            // It is here, and there too.
-            Ok(_) | Err(Trouble::Silent(_)) => Ok(()),
-            Err(Trouble::Refused(refusal)) => {
-                tell(Event::Waiting(host, &refusal.why));
-                Ok(())
-            }
+        let done = collect(&mut remote, place, self.pace, &mut told, self.stop)?;
+        match done.stopped {
+            true => Err(Absent::Unknown("stopped".to_owned())),
+            false => Ok(remote.files),
         }
     }
 
@@ -200,14 +258,14 @@ impl Gathering<'_> {
         take: &TakeId,
         host: &HostName,
         tell: &mut dyn FnMut(Event<'_>),
-    ) -> std::result::Result<Vec<File>, String> {
+    ) -> std::result::Result<Vec<File>, Absent> {
         let mut told = None;
         loop {
             match self.hosts.insist(host, &Ask::Manifest(take.clone()), PATIENCE) {
                 Ok((Answer::Manifest(files), _)) => return Ok(files),
                 Ok((Answer::Later(why), _)) => {
                     if self.stop.load(Ordering::Acquire) {
-                        return Err(format!("stopped while {why}"));
+                        return Err(Absent::Unknown(format!("stopped while {why}")));
                     }
                     let why = format!("{why}{}", self.progress(host));
                     if told.as_ref() != Some(&why) {
@@ -216,8 +274,11 @@ impl Gathering<'_> {
                     }
                     thread::park_timeout(AGAIN);
                 }
-                Ok(_) => return Err("it answers something else".to_owned()),
-                Err(trouble) => return Err(trouble.to_string()),
+                Ok(_) => return Err(Absent::Unknown("it answers something else".to_owned())),
+                Err(Trouble::Refused(Refusal { kind: Kind::Usage, .. })) => {
+                    return Err(Absent::Nothing);
+                }
+                Err(trouble) => return Err(Absent::Unknown(trouble.to_string())),
             }
         }
     }

@@ -7,7 +7,7 @@ use crate::config::{Asked, Pick, Rig, Wanted};
 use crate::error::{Error, Result};
 use crate::map::read_text;
 use crate::record::keep_name;
-use genlock_formats::take::HostClock;
+use genlock_formats::take::{File as TakeFile, HostClock};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fs;
@@ -44,9 +44,12 @@ pub struct Pending {
     /// The trigger after the last, where the take was stopped.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub end: Option<u64>,
-    /// Hosts whose parts are here, and safe.
+    /// Where its recordings go, if not to its folder.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub place: Option<String>,
+    /// Hosts whose recordings are there, and safe, with the files of their parts.
     #[serde(default)]
-    pub gathered: Vec<HostName>,
+    pub gathered: BTreeMap<HostName, Vec<TakeFile>>,
     /// How the clocks of the hosts stood.
     #[serde(default)]
     pub clocks: BTreeMap<HostName, HostClock>,
@@ -79,6 +82,46 @@ impl Pending {
             sets: self.sets.clone(),
         };
         asked.resolve_text(&self.rig)
+    }
+
+    /// Its recordings go to `place`, if one is given; else where they went before, or to its folder.
+    ///
+    /// # Errors
+    /// `Usage` when some are elsewhere: a take is in one place.
+    pub fn go_to(&mut self, place: Option<String>) -> Result<()> {
+        let Some(place) = place else { return Ok(()) };
+        if self.gathered.is_empty() || self.place.as_ref() == Some(&place) {
+            self.place = Some(place);
+            return Ok(());
+        }
+        let hosts: Vec<_> = self.gathered.keys().map(HostName::as_ref).collect();
+        let hosts = hosts.join(", ");
+        Err(Error::Usage(match &self.place {
+            Some(before) => format!(
+                "the recordings of host {hosts} are in {before}: gather the others there too, with \
+                 --to {before}"
+            ),
+            None => format!(
+                "the recordings of host {hosts} are in the folder of the take: gather the others \
+                 there too, without --to"
+            ),
+        }))
+    }
+
+    /// Locks the folder of a take for as long as the lock lives: one process gathers it at a time.
+    ///
+    /// # Errors
+    /// `Usage` when another does; `File` when it is no folder.
+    pub fn lock(folder: &Path) -> Result<fs::File> {
+        let lock = fs::File::open(folder).map_err(|cause| Error::file(folder, &cause))?;
+        match lock.try_lock() {
+            Err(fs::TryLockError::WouldBlock) => Err(Error::Usage(format!(
+                "{}: another genlock records or gathers this take: wait until it has ended",
+                folder.display()
+            ))),
+            // Where the file system knows no locks it is not held.
+            Ok(()) | Err(fs::TryLockError::Error(_)) => Ok(lock),
+        }
     }
 
     /// What is known of the take in `folder`; none of one that is gathered, or never was on several

@@ -12,6 +12,7 @@ use crate::record::{Place as TakePlace, Status};
 use crate::rig::Finding;
 use genlock_formats::take::HostClock;
 use std::collections::BTreeMap;
+use std::fs::File;
 use std::sync::atomic::AtomicBool;
 
 /// Looks at a host's clock, of which the quickest counts.
@@ -43,6 +44,16 @@ pub struct Recording<'a> {
     pub stop: &'a AtomicBool,
 }
 
+/// What was recorded, and is to be gathered.
+pub struct Recorded {
+    /// What is known of it.
+    pub pending: Pending,
+    /// Hosts that did not answer at its end.
+    pub silent: Vec<HostName>,
+    /// Holds the take for this process.
+    pub lock: File,
+}
+
 impl Recording<'_> {
     /// Records, and gathers what was recorded by `gather`.
     ///
@@ -53,7 +64,7 @@ impl Recording<'_> {
         mut pending: Pending,
         heed: &mut dyn FnMut(&[Finding]) -> Result<()>,
         watch: &mut dyn FnMut(&Status),
-    ) -> Result<(Pending, Vec<HostName>)> {
+    ) -> Result<Recorded> {
         let Wanted::Each(devices) = &self.plan.wanted else {
             return Err(Error::Usage("a rig of several hosts lists its devices".to_owned()));
         };
@@ -63,6 +74,7 @@ impl Recording<'_> {
         self.hosts.find(self.names)?;
         pending.clocks = self.clocks();
         let place = TakePlace::create(&self.plan.output)?;
+        let lock = Pending::lock(folder)?;
         pending.write(folder)?;
         let order = pending.order(self.plan.force);
         let devices: &[Named] = devices;
@@ -77,7 +89,7 @@ impl Recording<'_> {
             Ok(ended) => {
                 pending.end = ended.end;
                 pending.write(folder)?;
-                Ok((pending, ended.silent))
+                Ok(Recorded { pending, silent: ended.silent, lock })
             }
             Err(cause) => {
                 Pending::remove(folder)?;

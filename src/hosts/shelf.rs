@@ -125,7 +125,12 @@ impl Shelf {
         let (folder, repairs, take) = (self.folder(take), Arc::clone(&self.repairs), take.clone());
         self.repairs().insert(take.clone(), None);
         let repair = move || {
-            let failed = repair::take(&folder, None).err();
+            let failed = match is_empty(&folder) {
+                true => {
+                    fs::remove_dir_all(&folder).map_err(|cause| Error::file(&folder, &cause)).err()
+                }
+                false => repair::take(&folder, None).err(),
+            };
             let mut repairs = repairs.lock().unwrap_or_else(PoisonError::into_inner);
             match failed {
                 Some(error) => drop(repairs.insert(take, Some(error))),
@@ -205,6 +210,16 @@ impl Shelf {
             Released::Delete => fs::remove_dir_all(&to).map_err(failed),
         }
     }
+}
+
+/// Whether nothing was recorded: a recorder that was cut off before its first frame leaves files
+/// without a byte.
+fn is_empty(folder: &Path) -> bool {
+    let Ok(mut entries) = fs::read_dir(folder) else { return false };
+    let is_empty = |entry: io::Result<fs::DirEntry>| {
+        entry.and_then(|entry| entry.metadata()).is_ok_and(|file| file.is_file() && file.len() == 0)
+    };
+    entries.all(is_empty)
 }
 
 #[cfg(test)]
