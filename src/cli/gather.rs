@@ -8,8 +8,9 @@ use crate::clock::Clock;
 use crate::error::{Error, Result};
 use crate::hosts::collect::{Pace, Place, Rate};
 use crate::hosts::link::one_thread;
-use crate::hosts::pending::{PENDING, Pending};
+use crate::hosts::pending::Pending;
 use crate::hosts::rig::Hosts;
+use crate::record::GATHER;
 use clap::Args;
 use genlock_formats::take::Outcome;
 use std::path::PathBuf;
@@ -44,10 +45,13 @@ pub(super) fn run(args: &GatherArgs) -> Result<Verdict> {
     let _lock = Pending::lock(folder)?;
     let Some(mut pending) = Pending::read(folder)? else {
         return Err(Error::Usage(format!(
-            "{} has no {PENDING}: it was gathered, or was never on several hosts",
+            "{} has no {GATHER}: it was gathered, or was never on several hosts",
             folder.display()
         )));
     };
+    if let (true, Some(place)) = (pending.complete, &pending.place) {
+        return Err(Error::Usage(format!("{} was gathered to {place}", folder.display())));
+    }
     let rig = pending.resolve()?;
     let hosts = Hosts::open(&rig.hosts, rig.certs.as_deref())?;
     pending.go_to(args.to.as_deref().map(absolute))?;

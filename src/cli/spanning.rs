@@ -46,6 +46,7 @@ fn pending(devices: &DeviceArgs, plan: &Plan, output: &Path) -> Result<Pending> 
         triggers: plan.triggers,
         end: None,
         place: None,
+        complete: false,
         gathered: Default::default(),
         clocks: Default::default(),
     })

@@ -5,7 +5,7 @@ use super::target::Target;
 use super::{Verdict, lossy, plain, print, print_json, sync_words};
 use crate::error::{Error, Result};
 use crate::map::{Map, read_through};
-use crate::record::{TRIGGERS, read_triggers};
+use crate::record::{TRIGGERS, elsewhere, read_triggers};
 use clap::Args;
 use genlock_formats::k4a::Recording;
 use genlock_formats::take::Take;
@@ -134,6 +134,9 @@ fn verify(path: &Path) -> Result<(Verdict, Verified)> {
             }
             in_step = recompute(path, take, &recordings, &mut problems);
             worst = worst.max(take::compare(take, &recordings, &mut problems));
+            if !problems.is_empty() {
+                problems.extend(elsewhere(&target.path));
+            }
         }
         None if target.is_folder => {
             problems.push("take.toml is missing: the take was not finished".to_owned());

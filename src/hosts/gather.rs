@@ -147,7 +147,14 @@ impl Gathering<'_> {
         if left.is_empty() && self.place.is_some() {
             // What is left of it is of no use to anybody.
             let _ = fs::remove_dir_all(self.folder.join(PARTS));
-            Pending::remove(self.folder)?;
+            // One whose recordings are elsewhere goes on to tell where.
+            match pending.place {
+                None => Pending::remove(self.folder)?,
+                Some(_) => {
+                    pending.complete = true;
+                    pending.write(self.folder)?;
+                }
+            }
         }
         let left = left.into_iter().map(|(host, absent)| (host.clone(), absent.words(&host)));
         Ok(Gathered { take, left: left.collect(), kept })

@@ -6,16 +6,13 @@ use super::name::{HostName, TakeId};
 use crate::config::{Asked, Pick, Rig, Wanted};
 use crate::error::{Error, Result};
 use crate::map::read_text;
-use crate::record::keep_name;
+use crate::record::{GATHER, keep_name};
 use genlock_formats::take::{File as TakeFile, HostClock};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
-
-/// The name of the file.
-pub const PENDING: &str = "gather.toml";
 
 /// Bytes of it at most.
 const BYTES_MAX: u64 = 4 << 20;
@@ -47,6 +44,9 @@ pub struct Pending {
     /// Where its recordings go, if not to its folder.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub place: Option<String>,
+    /// Whether all of them are there.
+    #[serde(default)]
+    pub complete: bool,
     /// Hosts whose recordings are there, and safe, with the files of their parts.
     #[serde(default)]
     pub gathered: BTreeMap<HostName, Vec<TakeFile>>,
@@ -130,7 +130,7 @@ impl Pending {
     /// # Errors
     /// `File` when it cannot be read.
     pub fn read(folder: &Path) -> Result<Option<Self>> {
-        let path = folder.join(PENDING);
+        let path = folder.join(GATHER);
         if !path.exists() {
             return Ok(None);
         }
@@ -143,7 +143,7 @@ impl Pending {
     /// # Errors
     /// `Disk` when it cannot be written.
     pub fn write(&self, folder: &Path) -> Result<()> {
-        let (path, fresh) = (folder.join(PENDING), folder.join("gather.toml.part"));
+        let (path, fresh) = (folder.join(GATHER), folder.join("gather.toml.part"));
         let text = toml::to_string(self).unwrap_or_default();
         let put = || {
             let mut file = fs::File::create(&fresh)?;
@@ -160,7 +160,7 @@ impl Pending {
     /// # Errors
     /// `Disk` when the file cannot be removed.
     pub fn remove(folder: &Path) -> Result<()> {
-        let path = folder.join(PENDING);
+        let path = folder.join(GATHER);
         fs::remove_file(&path).map_err(|cause| Error::disk("cannot remove", &path, &cause))
     }
 }

@@ -37,7 +37,8 @@ pub use ledger::Missing;
 pub use members::members;
 pub use monitor::{Evidence, Monitor, Note, Watched};
 pub use output::{
-    Place, TAKE, TRIGGERS, file_name, file_stem, is_recording, read_take, read_triggers,
+    GATHER, Place, TAKE, TRIGGERS, elsewhere, file_name, file_stem, is_recording, read_take,
+    read_triggers,
 };
 pub use preflight::{check, check_with_facts, facts, of_rig, preflight};
 pub use recorder::{Feed, Lanes, Outage, Part, Recorder, Report};

@@ -15,6 +15,9 @@ pub const TRIGGERS: &str = "triggers.csv";
 /// What a take is. It is written last: a take that has one was concluded.
 pub const TAKE: &str = genlock_formats::take::NAME;
 
+/// What is known of a take of several hosts whose recordings are not in its folder.
+pub const GATHER: &str = "gather.toml";
+
 /// Length of a `triggers.csv` at most: a day of a rig of four at 30 fps.
 const TRIGGERS_BYTES_MAX: u64 = 1 << 30;
 
@@ -29,6 +32,19 @@ pub fn read_take(folder: &Path) -> Result<TakeFile> {
     let path = folder.join(TAKE);
     let text = read_text(&path, TAKE_BYTES_MAX)?;
     TakeFile::from_toml(&text).map_err(|cause| Error::file(&path, &cause))
+}
+
+/// Where the recordings are that a take of several hosts lacks in `folder`, in words; none where it
+/// has all of its own.
+#[must_use]
+pub fn elsewhere(folder: &Path) -> Option<String> {
+    let text = read_text(&folder.join(GATHER), TAKE_BYTES_MAX).ok()?;
+    let known = text.parse::<toml::Table>().ok()?;
+    let place = known.get("place").and_then(toml::Value::as_str);
+    Some(match place {
+        Some(place) => format!("its recordings are in {place}, or still on its hosts"),
+        None => "recordings of it are on its hosts: genlock gather fetches them".to_owned(),
+    })
 }
 
 /// The text of the `triggers.csv` of the take in `folder`.

@@ -4,7 +4,9 @@ use super::times::TrackTimes;
 use crate::align::{self, Causes, DeviceFile};
 use crate::error::{Error, Result};
 use crate::map::Map;
-use crate::record::{TAKE, TRIGGERS, file_stem, is_recording, is_taken, read_take, read_triggers};
+use crate::record::{
+    TAKE, TRIGGERS, elsewhere, file_stem, is_recording, is_taken, read_take, read_triggers,
+};
 use genlock_formats::k4a::{Recording, TrackName};
 use genlock_formats::take::{Device, File, Take};
 use genlock_formats::triggers::Triggers;
@@ -179,9 +181,11 @@ fn missing(file: &Path, cause: Error) -> Error {
     if file.exists() {
         return cause;
     }
-    let text = "is missing, and take.toml names it: bring it back; the other recordings of the \
-                take can be read one by one";
-    Error::file(file, &text)
+    let elsewhere = file.parent().and_then(elsewhere);
+    let text = elsewhere.unwrap_or_else(|| {
+        "bring it back; the other recordings of the take can be read one by one".to_owned()
+    });
+    Error::file(file, &format!("is missing, and take.toml names it: {text}"))
 }
 
 impl Mapped {

@@ -4,7 +4,7 @@ use super::super::target::Target;
 use super::super::{Verdict, lossy};
 use super::word;
 use crate::map::read_through;
-use crate::record::TAKE;
+use crate::record::{TAKE, elsewhere};
 use genlock_formats::take::{File, Take};
 use serde::Serialize;
 use std::ffi::OsStr;
@@ -41,6 +41,9 @@ pub(super) fn quick(target: &Target) -> (Verdict, Quick) {
                 }
             }
             strangers(target, take, &mut problems, &mut others);
+            if !problems.is_empty() {
+                problems.extend(elsewhere(&target.path));
+            }
         }
     }
     let verdict = if problems.is_empty() { Verdict::Whole } else { Verdict::Failed };
