@@ -7,7 +7,6 @@ use super::{Verdict, print, print_json};
 use crate::clock::Clock;
 use crate::error::{Error, Result};
 use crate::hosts::collect::{Pace, Place, Rate};
-use crate::hosts::link::one_thread;
 use crate::hosts::pending::{PENDING, Pending};
 use crate::hosts::rig::Hosts;
 use clap::Args;
@@ -35,7 +34,6 @@ pub struct GatherArgs {
 }
 
 pub(super) fn run(args: &GatherArgs) -> Result<Verdict> {
-    one_thread();
     let folder = &args.take;
     let Some(mut pending) = Pending::read(folder)? else {
         return Err(Error::Usage(format!(
