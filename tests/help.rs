@@ -6,8 +6,8 @@ use std::fs;
 use std::process::Command;
 use support::{genlock_exits, tool};
 
-/// Commands in the order of their use; those of `rig` behind it.
-const COMMANDS: [&str; 14] = [
+/// Commands in the order of their use; those of `rig` and `agent` behind them.
+const COMMANDS: &[&str] = &[
     "list",
     "rig",
     "check",
@@ -20,6 +20,10 @@ const COMMANDS: [&str; 14] = [
     "export",
     "replay",
     "align",
+    #[cfg(feature = "hosts")]
+    "agent",
+    #[cfg(feature = "hosts")]
+    "gather",
     "completions",
     "man",
 ];
@@ -34,7 +38,7 @@ fn help_names_the_commands_in_the_order_of_their_use() {
     let listed = help.lines().skip_while(|line| *line != "Commands:").skip(1);
     let listed = listed.take_while(|line| !line.is_empty());
     let names: Vec<_> = listed.filter_map(|line| line.split_whitespace().next()).collect();
-    assert_eq!(names.split_last(), Some((&"help", &COMMANDS[..])));
+    assert_eq!(names.split_last(), Some((&"help", COMMANDS)));
     let record = printed(&["help", "record"]);
     let headings = ["Options:", "Devices:", "Modes:", "Synchronization:", "Color controls:"];
     let at: Vec<_> = headings.iter().map(|heading| record.find(heading)).collect();
@@ -58,6 +62,8 @@ fn every_command_has_a_manual_page_and_man_reads_it() {
     genlock_exits(0, &write);
     let of = |command| format!("genlock-{command}.1");
     let names = COMMANDS.iter().map(|name| of(*name));
+    let below = if cfg!(feature = "hosts") { Some(of("agent-certs")) } else { None };
+    let names = names.chain(below);
     let names: Vec<_> = names.chain([of("rig-init"), "genlock.1".to_owned()]).collect();
     for name in &names {
         let page = fs::read_to_string(pages.join(name)).expect(name);

@@ -617,6 +617,34 @@ fn every_fault_goes_to_all_emulated_devices_or_to_one() {
     assert!(!bottom.device(MASTER).losses.is_empty());
 }
 
+/// How far hosts are from here: what they record with these is held by `tests/hosts`.
+#[test]
+fn hosts_and_certificates_reach_the_plan() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let rig = folder.path().join("rig.toml");
+    let text = format!(
+        "certs = 'lab/coordinator'\n[emulator]\n\
+         [[host]]\nname = 'a'\nendpoint = 'tls/10.0.0.2:7447'\n\
+         [[host]]\nname = 'b'\nendpoint = 'tls/10.0.0.3:7447'\n\
+         [[device]]\nserial = '{MASTER}'\nrole = 'master'\nhost = 'a'\n\
+         [[device]]\nserial = '{SUBORDINATE}'\nrole = 'sub'\nhost = 'b'\n"
+    );
+    std::fs::write(&rig, text).expect("a rig file");
+    let words = ["--rig", rig.to_str().expect("a plain path"), "nowhere"];
+    let hosts = |words: &[&str]| match plan(words).wanted {
+        Wanted::Each(named) => named.into_iter().filter_map(|named| named.host).collect::<Vec<_>>(),
+        Wanted::Alike { .. } => Vec::new(),
+    };
+    assert_eq!(hosts(&words), ["a", "b"]);
+    assert_eq!(plan(&words).certs, Some(folder.path().join("lab/coordinator")));
+    let endpoints: Vec<_> = plan(&words).hosts.into_iter().map(|host| host.endpoint).collect();
+    assert_eq!(endpoints, ["tls/10.0.0.2:7447", "tls/10.0.0.3:7447"]);
+    let over = format!("{SUBORDINATE}.host=a");
+    assert_eq!(hosts(&[&words[..], &["--set", &over]].concat()), ["a", "a"]);
+    let certs = plan(&[&words[..], &["--set", "certs=other"]].concat()).certs;
+    assert_eq!(certs, Some("other".into()));
+}
+
 /// The keys of a rig are those that the tests above type.
 #[test]
 fn no_key_is_without_its_test() {
@@ -625,7 +653,7 @@ fn no_key_is_without_its_test() {
         ["warm_up", "lock_exposure", "lock_white_balance", "copy_master", "depth_engine"]
             .iter()
             .chain(&["sync_every", "rejoin_for", "shed", "profile", "level", "encoders"])
-            .chain(&["emulator.devices", "emulator.seed", "emulator.from"])
+            .chain(&["emulator.devices", "emulator.seed", "emulator.from", "host", "certs"])
             .map(|key| (*key).to_owned()),
     );
     let keys: BTreeSet<_> =

@@ -357,7 +357,7 @@ mod tests {
             ("[emulator.faults]\nclok_ppm = 3\n", "rig.toml:2:1: faults.clok_ppm"),
             ("[emulator.faults]\nclok_ppm = 3\n", "did you mean clock_ppm?"),
             ("[[device]]\nserail = \"1\"\n", "did you mean serial?"),
-            ("[[device]]\nzzz = \"1\"\n", "there are name, role, rate"),
+            ("[[device]]\nzzz = \"1\"\n", "there are name, host, role, rate"),
             ("[[device]]\nwarm_up = \"1s\"\n", "put it at the top"),
             ("name = \"a\"\n", "put it under its [[device]]"),
             ("[emulator]\nrate = 30\n", "put it under its [[device]]"),

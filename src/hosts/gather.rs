@@ -70,9 +70,17 @@ impl Gathering<'_> {
     pub fn run(&self, pending: &mut Pending, tell: &mut dyn FnMut(Event<'_>)) -> Result<Gathered> {
         let rig = pending.resolve()?;
         let names = hosts_of(&rig)?;
+        // Several that are silent are waited for at once.
+        let wanted: Vec<_> = names.iter().filter(|host| !pending.gathered.contains(host)).collect();
+        let looked = |host: &HostName| self.hosts.insist(host, &Ask::Status, PATIENCE).err();
+        let mut silent = self.hosts.each(wanted, looked);
         let (mut parts, mut left) = (Vec::new(), Vec::new());
         for host in &names {
-            let found = match self.part(pending, host, tell) {
+            let part = match silent.remove(host).flatten() {
+                Some(trouble) => Err(trouble.to_string()),
+                None => self.part(pending, host, tell),
+            };
+            let found = match part {
                 Ok((take, triggers)) => Found::Recorded { take: Box::new(take), triggers },
                 Err(why) => {
                     left.push((host.clone(), why.clone()));

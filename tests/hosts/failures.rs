@@ -69,8 +69,20 @@ fn a_host_that_is_cut_off_as_the_take_is_stopped_is_gathered_later() {
     // It has not heard of the end, and ends when its lease is over.
     all_done(&studio, &["a", "b"]);
     let triggers = studio.take("takes/0001").devices[0].trigger_count;
-    studio.genlock(&["gather", "takes/0001"]).exits(0);
-    whole(&studio, "takes/0001", triggers);
+    studio.genlock(&["gather", "takes/0001"]).exits(3);
+    // What it recorded behind the end is kept, and the others lack it.
+    let longer = studio.take("takes/0001").devices[0].trigger_count;
+    assert!(longer > triggers, "{longer} triggers");
+    let take = accounted(&studio, "takes/0001", longer);
+    for device in &take.devices {
+        let images = device.losses.iter().filter(|loss| loss.track != "imu");
+        let causes: Vec<_> = images.map(|loss| loss.cause.as_str()).collect();
+        match device.host.as_deref() {
+            Some("c") => assert_eq!(causes, [""; 0], "{}", device.serial),
+            _ => assert_eq!(causes, ["after the end that was agreed upon"; 3], "{}", device.serial),
+        }
+    }
+    studio.genlock(&["verify", "takes/0001"]).exits(3);
 }
 
 #[test]

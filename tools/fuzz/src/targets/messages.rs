@@ -22,7 +22,8 @@ pub(super) const MESSAGES: Target = Target {
     run: messages,
 };
 
-const RIG: &str = "[emulator]\ndevices = 2\n[[host]]\nname = \"a\"\nendpoint = \"tcp/127.0.0.1:1\"\n\
+const RIG: &str = "[emulator]\ndevices = 2\n\
+                   [[host]]\nname = \"a\"\nendpoint = \"tcp/127.0.0.1:1\"\n\
                    [[device]]\nserial = \"000000000001\"\nrole = \"master\"\nhost = \"a\"\n\
                    [[device]]\nserial = \"000000000002\"\nrole = \"subordinate\"\nhost = \"a\"\n";
 
