@@ -70,6 +70,16 @@ fn agents_of_other_machines_answer_who_shows_the_coordinators_certificate() {
 }
 
 #[test]
+fn an_agent_is_reached_by_the_name_of_its_machine() {
+    let (_folder, out) = lab(&["b"]);
+    let b = Party::new(&out, "b", "tls/localhost");
+    let own = Identity::open(&out.join("coordinator")).expect("an identity");
+    let link = open_coordinator(&name("b"), &b.at, Some(&own)).expect("a session");
+    until_it_is_there(&link);
+    assert_eq!(ask(&link, &name("b"), b"abc", PATIENCE), Ok(b"cba".to_vec()));
+}
+
+#[test]
 fn strangers_get_nothing() {
     let (folder, out) = lab(&["b", "c"]);
     let b = Party::new(&out, "b", "tls/127.0.0.1");

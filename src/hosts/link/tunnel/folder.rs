@@ -44,3 +44,20 @@ impl Drop for Folder {
         let _ = remove_dir_all(&self.0);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::PermissionsExt;
+
+    #[test]
+    fn nobody_else_enters_it_and_it_vanishes() {
+        let folder = Folder::new().expect("a folder");
+        let path = folder.0.clone();
+        let mode = path.metadata().expect("a folder").permissions().mode();
+        assert_eq!(mode & 0o777, 0o700);
+        std::fs::write(folder.socket(), "").expect("a file");
+        drop(folder);
+        assert!(!path.exists());
+    }
+}
