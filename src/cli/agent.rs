@@ -8,7 +8,7 @@ use crate::error::{Error, Result};
 use crate::hosts::agent::Agent;
 use crate::hosts::certs;
 use crate::hosts::control::Wire;
-use crate::hosts::link::{Endpoint, Identity, one_thread, open_agent, serve};
+use crate::hosts::link::{Endpoint, Identity, open_agent, serve};
 use crate::hosts::name::{HostName, TakeId};
 use crate::hosts::order::Local;
 use crate::hosts::part::{self, Done, Work};
@@ -116,7 +116,6 @@ fn make_certs(output: &Path, hosts: Vec<(HostName, String)>) -> Result<Verdict> 
 }
 
 fn serve_rigs(args: AgentArgs) -> Result<Verdict> {
-    one_thread();
     let missing = || Error::Usage("give --name and --store".to_owned());
     let local = Local {
         name: args.name.ok_or_else(missing)?,

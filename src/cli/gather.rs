@@ -7,7 +7,6 @@ use super::{Verdict, print, print_json};
 use crate::clock::Clock;
 use crate::error::{Error, Result};
 use crate::hosts::collect::{Pace, Place, Rate};
-use crate::hosts::link::one_thread;
 use crate::hosts::pending::Pending;
 use crate::hosts::rig::Hosts;
 use crate::record::GATHER;
@@ -36,7 +35,6 @@ pub struct GatherArgs {
 }
 
 pub(super) fn run(args: &GatherArgs) -> Result<Verdict> {
-    one_thread();
     let folder = &args.take;
     if !folder.is_dir() {
         let text = format!("{}: no folder of a take is there", folder.display());

@@ -10,7 +10,6 @@ use crate::error::{Error, Result};
 use crate::hosts::ceremony::{of_rig, on_host};
 use crate::hosts::collect::{Pace, Place};
 use crate::hosts::gather::{Event, Gathered, Gathering};
-use crate::hosts::link::one_thread;
 use crate::hosts::messages::{Answer, Ask, Order};
 use crate::hosts::name::{HostName, TakeId};
 use crate::hosts::pending::Pending;
@@ -72,7 +71,6 @@ fn names(plan: &Plan) -> Result<Vec<HostName>> {
 
 /// `genlock record`.
 pub fn record(args: &RecordArgs, plan: &Plan) -> Result<Verdict> {
-    one_thread();
     let pending = pending(&args.devices, plan, &args.output)?;
     let names = names(plan)?;
     let hosts = Hosts::open(&plan.hosts, plan.certs.as_deref())?;
@@ -148,7 +146,6 @@ pub fn left(gathered: &Gathered, folder: &Path, fetched: bool) {
 
 /// `genlock check`.
 pub fn check(args: &RecordArgs, plan: &Plan) -> Result<Vec<Finding>> {
-    one_thread();
     let order = pending(&args.devices, plan, Path::new("check"))?.order(true);
     let names = names(plan)?;
     let hosts = Hosts::open(&plan.hosts, plan.certs.as_deref())?;
@@ -181,7 +178,6 @@ pub fn check(args: &RecordArgs, plan: &Plan) -> Result<Vec<Finding>> {
 
 /// `genlock list`.
 pub fn list(path: &Path, rig: &Rig) -> Result<(Vec<Listed>, Verdict)> {
-    one_thread();
     let names = crate::hosts::pending::hosts_of(rig)?;
     let hosts = Hosts::open(&rig.hosts, rig.certs.as_deref())?;
     hosts.find(&names)?;

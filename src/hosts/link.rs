@@ -2,25 +2,25 @@
 //!
 //! Agents listen, a coordinator calls, and that is all: nobody is looked for on the network, and
 //! nothing is passed on from one to another. Within a machine they speak in the clear. Beyond it
-//! both ends show certificates of one authority, and what they may say depends on the names in
-//! them: an agent listens to the coordinator only, and a coordinator believes of each host what
-//! that host says of itself. What stands in docs/hosts.md under security is held here.
+//! both ends show certificates of one authority, and the names in them count: an agent lets in the
+//! coordinator only, and a coordinator has a session of its own with each host, that none but this
+//! host can answer in. What stands in docs/hosts.md under security is held here.
 
 mod endpoint;
 mod identity;
 mod talk;
+mod tunnel;
 
 pub use endpoint::{Address, Endpoint, Transport};
 pub use identity::{CA, CERTIFICATE, Identity, KEY};
-pub use talk::{
-    ANSWER_BYTES_MAX, QUESTION_BYTES_MAX, Serving, Silence, alive, ask, missing, serve,
-};
+pub use talk::{ANSWER_BYTES_MAX, QUESTION_BYTES_MAX, Serving, Silence, ask, is_alive, serve};
 
 use crate::error::{Error, Result};
 use crate::hosts::name::HostName;
 use serde_json::{Value, json};
-use std::os::unix::process::CommandExt;
-use std::process::Command;
+use std::fmt::Display;
+use std::time::Duration;
+use tunnel::Tunnel;
 use zenoh::{Session, Wait};
 
 /// Whom the certificate of a coordinator names.
@@ -28,10 +28,10 @@ pub const COORDINATOR: &str = "coordinator";
 
 /// When the other end is taken for gone if nothing comes from it: it sends four signs of life in
 /// that time. Where packets are lost and take 200 ms, three in a row must be lost for that.
-const LEASE_MS: u64 = 4_000;
+const LEASE: Duration = Duration::from_secs(4);
 
 /// How long a call may take until both ends know each other.
-const CALL_MS: u64 = 5_000;
+const CALL_MAX: Duration = Duration::from_secs(5);
 
 /// After how long a host that cannot be reached is called again, at first and later.
 const AGAIN_MS: [u64; 2] = [500, 1_000];
@@ -41,22 +41,21 @@ const MESSAGE_BYTES_MAX: u64 = 4 << 20;
 
 /// Sessions at most that an agent has at a time: one is a coordinator's, another that of one which
 /// died lately.
-const AGENT_SESSIONS_MAX: usize = 16;
+const SESSIONS_MAX: usize = 16;
 
-/// The environment variable by which Zenoh is told its threads, and what it is told: what reads a
-/// connection runs where what writes it does, on one thread.
-const THREADS: (&str, &str) = ("ZENOH_RUNTIME", "(rx: (handover: tx))");
+/// A session of Zenoh, and its way to another machine if it leads there.
+#[derive(Debug)]
+pub struct Link {
+    // Closed first.
+    session: Session,
+    tunnel: Option<Tunnel>,
+}
 
-/// Starts this program anew, with its arguments, where its environment does not give Zenoh one
-/// thread for its connections; call it before anything else. On two, the TLS link of Zenoh 1.10.2
-/// uses one TLS session at once, without a lock (its issue 2557, open): the connection breaks within
-/// some hundred messages. The variable is read once and cannot be set from within safely.
-pub fn one_thread() {
-    let (variable, threads) = THREADS;
-    if std::env::var_os(variable).is_none() {
-        let mut command = Command::new("/proc/self/exe");
-        // Where it cannot be, connections that break are made again.
-        let _ = command.args(std::env::args_os().skip(1)).env(variable, threads).exec();
+impl Link {
+    /// Why the last call did not reach a host of another machine; none after one did.
+    #[must_use]
+    pub fn trouble(&self) -> Option<String> {
+        self.tunnel.as_ref().and_then(Tunnel::trouble)
     }
 }
 
@@ -69,46 +68,56 @@ pub fn open_agent(
     name: &HostName,
     endpoint: &Endpoint,
     identity: Option<&Identity>,
-) -> Result<Session> {
-    let identity = admit(endpoint, identity)?;
-    let mut config = config(&[endpoint], identity, AGENT_SESSIONS_MAX);
-    config["listen"]["endpoints"] = json!([endpoint.locator()]);
-    if let Some(identity) = identity {
-        identity.check_name(name.as_ref())?;
-        config["access_control"] = rules_of_agent();
-    }
-    open(&config).map_err(|cause| {
+) -> Result<Link> {
+    let failed = |cause: &dyn Display| {
         Error::Device(format!(
             "cannot listen at {endpoint}: {cause}: is this an address of this machine, and does \
              no other agent listen there?"
         ))
-    })
+    };
+    let tunnel = match admit(endpoint, identity)? {
+        Some(identity) => {
+            identity.check_name(name.as_ref())?;
+            Some(Tunnel::of_agent(endpoint, identity).map_err(|cause| failed(&cause))?)
+        }
+        None => None,
+    };
+    let mut config = config();
+    config["listen"]["endpoints"] = json!([locator(endpoint, tunnel.as_ref())]);
+    let session = open(&config).map_err(|cause| failed(&cause))?;
+    Ok(Link { session, tunnel })
 }
 
-/// Opens the session of a coordinator of `hosts`. Hosts that cannot be reached are no error: they
-/// are called again and again, also when they were there and vanish. [`missing`] tells of them.
+/// Opens the session of a coordinator with host `name`. That it cannot be reached is no error: it
+/// is called again and again, also when it was there and vanished.
 ///
 /// # Errors
-/// `Usage` when an endpoint needs an identity that is not given or not a coordinator's; `Device`
+/// `Usage` when the endpoint needs an identity that is not given or not a coordinator's; `Device`
 /// when the session cannot be opened.
 pub fn open_coordinator(
-    hosts: &[(HostName, Endpoint)],
+    name: &HostName,
+    endpoint: &Endpoint,
     identity: Option<&Identity>,
-) -> Result<Session> {
-    let endpoints: Vec<&Endpoint> = hosts.iter().map(|(_, endpoint)| endpoint).collect();
-    let mut used = None;
-    for endpoint in &endpoints {
-        used = used.or(admit(endpoint, identity)?);
-    }
-    let mut config = config(&endpoints, used, hosts.len() + AGENT_SESSIONS_MAX);
-    let locators: Vec<String> = endpoints.iter().map(|endpoint| endpoint.locator()).collect();
-    config["connect"]["endpoints"] = json!(locators);
-    if let Some(identity) = used {
-        identity.check_name(COORDINATOR)?;
-        config["access_control"] = rules_of_coordinator(hosts);
-    }
-    open(&config)
-        .map_err(|cause| Error::Device(format!("cannot open a session to the hosts: {cause}")))
+) -> Result<Link> {
+    let failed = |cause: &dyn Display| {
+        Error::Device(format!("cannot open a session with host {name}: {cause}"))
+    };
+    let tunnel = match admit(endpoint, identity)? {
+        Some(identity) => {
+            identity.check_name(COORDINATOR)?;
+            let made = Tunnel::of_coordinator(name, endpoint, identity);
+            Some(made.map_err(|cause| failed(&cause))?)
+        }
+        None => None,
+    };
+    let mut config = config();
+    config["connect"]["endpoints"] = json!([locator(endpoint, tunnel.as_ref())]);
+    let session = open(&config).map_err(|cause| failed(&cause))?;
+    Ok(Link { session, tunnel })
+}
+
+fn locator(endpoint: &Endpoint, tunnel: Option<&Tunnel>) -> String {
+    tunnel.map_or_else(|| endpoint.locator(), Tunnel::locator)
 }
 
 fn open(config: &Value) -> zenoh::Result<Session> {
@@ -133,25 +142,7 @@ fn admit<'a>(endpoint: &Endpoint, identity: Option<&'a Identity>) -> Result<Opti
 
 /// What is common to all sessions. Anything not said here is off or Zenoh's default, see its
 /// DEFAULT_CONFIG.json5.
-fn config(endpoints: &[&Endpoint], identity: Option<&Identity>, sessions_max: usize) -> Value {
-    let mut protocols: Vec<String> = Vec::new();
-    protocols.extend(endpoints.iter().map(|endpoint| endpoint.transport().to_string()));
-    protocols.sort();
-    protocols.dedup();
-    let tls = identity.map(|identity| {
-        let [ca, certificate, key] = [CA, CERTIFICATE, KEY].map(|file| identity.path(file));
-        json!({
-            "root_ca_certificate": ca,
-            "listen_certificate": certificate,
-            "listen_private_key": key,
-            "connect_certificate": certificate,
-            "connect_private_key": key,
-            "enable_mtls": true,
-            "verify_name_on_connect": true,
-            // A take goes on when a certificate expires in it.
-            "close_link_on_expiration": false,
-        })
-    });
+fn config() -> Value {
     json!({
         "mode": "peer",
         "scouting": { "multicast": { "enabled": false }, "gossip": { "enabled": false } },
@@ -171,76 +162,18 @@ fn config(endpoints: &[&Endpoint], identity: Option<&Identity>, sessions_max: us
         "open": { "return_conditions": { "connect_scouted": false, "declares": true } },
         "transport": {
             "unicast": {
-                "open_timeout": CALL_MS,
-                "accept_timeout": CALL_MS,
-                "accept_pending": AGENT_SESSIONS_MAX,
-                "max_sessions": sessions_max,
+                "open_timeout": CALL_MAX.as_millis() as u64,
+                "accept_timeout": CALL_MAX.as_millis() as u64,
+                "accept_pending": SESSIONS_MAX,
+                "max_sessions": SESSIONS_MAX,
                 "max_links": 1,
             },
             "link": {
-                "protocols": protocols,
-                "tx": { "lease": LEASE_MS, "keep_alive": 4 },
+                "protocols": ["tcp", "unixsock-stream"],
+                "tx": { "lease": LEASE.as_millis() as u64, "keep_alive": 4 },
                 "rx": { "max_message_size": MESSAGE_BYTES_MAX },
-                "tls": tls.unwrap_or_else(|| json!({})),
             },
             "shared_memory": { "enabled": false },
         },
-    })
-}
-
-/// All that is said between a coordinator and an agent.
-const MESSAGES: [&str; 6] = [
-    "query",
-    "reply",
-    "declare_queryable",
-    "liveliness_token",
-    "liveliness_query",
-    "declare_liveliness_subscriber",
-];
-
-/// An agent hears nobody but the coordinator, and is heard by nobody else.
-fn rules_of_agent() -> Value {
-    json!({
-        "enabled": true,
-        "default_permission": "deny",
-        "rules": [rule("all", &MESSAGES, &["genlock/**".to_owned()])],
-        "subjects": [{ "id": COORDINATOR, "cert_common_names": [COORDINATOR] }],
-        "policies": [{ "rules": ["all"], "subjects": [COORDINATOR] }],
-    })
-}
-
-/// A coordinator hears each host only of itself. That is more than care: when it calls, Zenoh 1.10
-/// takes the certificates of public authorities too, and none of them names a host so.
-fn rules_of_coordinator(hosts: &[(HostName, Endpoint)]) -> Value {
-    let asking = ["liveliness_query", "declare_liveliness_subscriber"];
-    // No host has this name.
-    let who = "*";
-    let mut rules = vec![rule(who, &asking, &[talk::alive_key("*")])];
-    let (mut subjects, mut policies) = (Vec::new(), Vec::new());
-    for (name, endpoint) in hosts {
-        let name = name.as_ref();
-        rules.push(rule(name, &MESSAGES, &[talk::host_key(name), talk::alive_key(name)]));
-        subjects.push(match endpoint.transport() {
-            Transport::Tls => json!({ "id": name, "cert_common_names": [name] }),
-            Transport::Tcp => json!({ "id": name, "link_protocols": ["tcp"] }),
-        });
-        policies.push(json!({ "rules": [who, name], "subjects": [name] }));
-    }
-    json!({
-        "enabled": true,
-        "default_permission": "deny",
-        "rules": rules,
-        "subjects": subjects,
-        "policies": policies,
-    })
-}
-
-fn rule(id: &str, messages: &[&str], keys: &[String]) -> Value {
-    json!({
-        "id": id,
-        "messages": messages,
-        "flows": ["ingress", "egress"],
-        "permission": "allow",
-        "key_exprs": keys,
     })
 }

@@ -1,6 +1,6 @@
 //! The hosts of a rig, as their coordinator sees them.
 
-use super::link::{self, Endpoint, Identity};
+use super::link::{self, Endpoint, Identity, Link};
 use super::messages::{Answer, Ask, Refusal, Request, VERSION, answer_from_bytes, to_bytes};
 use super::name::HostName;
 use crate::config;
@@ -21,11 +21,16 @@ const FIND_MAX: Duration = Duration::from_secs(10);
 /// How often somebody who is silent is asked again.
 const ASK_AGAIN: Duration = Duration::from_millis(200);
 
-/// Sessions with the agents of a rig.
+/// Sessions with the agents of a rig: one with each, so that none can answer for another.
 pub struct Hosts {
-    session: zenoh::Session,
     from: String,
-    all: Vec<(HostName, Endpoint)>,
+    all: Vec<Host>,
+}
+
+struct Host {
+    name: HostName,
+    endpoint: Endpoint,
+    link: Link,
 }
 
 /// Why a question has no answer that helps.
@@ -67,26 +72,25 @@ impl Hosts {
     /// # Errors
     /// `Usage` when a name or an endpoint is none, or the certificate is missing or cannot be used.
     pub fn open(hosts: &[config::Host], certs: Option<&Path>) -> Result<Self> {
+        let identity = certs.map(Identity::open).transpose()?;
         let host = |host: &config::Host| {
             let at = |why: String| Error::Usage(format!("{}: {why}", host.at));
             let name = HostName::try_from(host.name.clone()).map_err(at)?;
             let endpoint: Endpoint = host.endpoint.parse().map_err(at)?;
-            Ok((name, endpoint))
+            let link = link::open_coordinator(&name, &endpoint, identity.as_ref())?;
+            Ok(Host { name, endpoint, link })
         };
         let all = hosts.iter().map(host).collect::<Result<Vec<_>>>()?;
-        let identity = certs.map(Identity::open).transpose()?;
-        let session = link::open_coordinator(&all, identity.as_ref())?;
-        Ok(Self { session, from: who(), all })
+        Ok(Self { from: who(), all })
     }
 
     /// The names of the hosts, in the order of the rig file.
     pub fn names(&self) -> impl Iterator<Item = &HostName> {
-        self.all.iter().map(|(name, _)| name)
+        self.all.iter().map(|host| &host.name)
     }
 
-    fn endpoint(&self, host: &HostName) -> String {
-        let found = self.all.iter().find(|(name, _)| name == host);
-        found.map(|(_, endpoint)| endpoint.to_string()).unwrap_or_default()
+    fn host(&self, name: &HostName) -> Option<&Host> {
+        self.all.iter().find(|host| host.name == *name)
     }
 
     /// Asks a host once.
@@ -95,7 +99,9 @@ impl Hosts {
     /// Why there is no answer that helps.
     pub fn ask(&self, host: &HostName, ask: Ask, patience: Duration) -> Answered {
         let request = Request { version: VERSION, from: self.from.clone(), ask };
-        let bytes = link::ask(&self.session, host, &to_bytes(&request), patience)
+        let known = self.host(host);
+        let known = known.ok_or_else(|| Trouble::Silent("the rig has no such host".to_owned()))?;
+        let bytes = link::ask(&known.link, host, &to_bytes(&request), patience)
             .map_err(|silence| Trouble::Silent(silence.to_string()))?;
         match answer_from_bytes(&bytes).map_err(Trouble::Silent)? {
             (Answer::Refused(refusal), _) => Err(Trouble::Refused(refusal)),
@@ -141,19 +147,33 @@ impl Hosts {
     /// `Device` with those that do not.
     pub fn find(&self, hosts: &[HostName]) -> Result<()> {
         let answers = self.each(hosts, |host| self.insist(host, &Ask::Status, FIND_MAX));
-        let silent = answers.into_iter().filter_map(|(host, answer)| {
+        let silent = answers.into_iter().filter_map(|(name, answer)| {
             let trouble = answer.err()?;
-            Some(match trouble {
-                Trouble::Silent(_) => format!(
-                    "host {host} does not answer at {}: check that `genlock agent` runs there, the \
-                     network, and that both have certificates of one authority",
-                    self.endpoint(&host)
-                ),
-                refused => refused.of(&host).to_string(),
+            Some(match (trouble, self.host(&name)) {
+                (Trouble::Silent(_), Some(host)) => host.why_silent(),
+                (trouble, _) => trouble.of(&name).to_string(),
             })
         });
         let silent: Vec<_> = silent.collect();
         if silent.is_empty() { Ok(()) } else { Err(Error::Device(silent.join("\n       "))) }
+    }
+}
+
+impl Host {
+    /// What may be the matter with a host that does not answer.
+    fn why_silent(&self) -> String {
+        let Self { name, endpoint, link } = self;
+        if link::is_alive(link, name, ASK_AGAIN) {
+            return format!(
+                "host {name} is there at {endpoint}, and does not answer: see the output of its \
+                 agent"
+            );
+        }
+        let cause = link.trouble().map(|cause| format!(" ({cause})")).unwrap_or_default();
+        format!(
+            "host {name} does not answer at {endpoint}{cause}: check that `genlock agent` runs \
+             there, the network, and that both have certificates of one authority"
+        )
     }
 }
 

@@ -2,13 +2,13 @@
 #![allow(dead_code, reason = "each test binary uses its own part")]
 
 use genlock::hosts::certs;
-use genlock::hosts::link::{Endpoint, Identity, Serving, open_agent, serve};
+use genlock::hosts::link::{Endpoint, Identity, Link, Serving, open_agent, serve};
 use genlock::hosts::name::HostName;
 use rcgen::{CertificateParams, DnType, ExtendedKeyUsagePurpose, Issuer, KeyPair, date_time_ymd};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
-use serde_json::{Value, json};
-use std::io::{Read, Write};
+use serde_json::json;
+use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -63,7 +63,7 @@ pub struct Party {
     pub port: u16,
     pub asked: Arc<AtomicUsize>,
     _serving: Serving,
-    _session: Session,
+    _link: Link,
 }
 
 impl Party {
@@ -73,51 +73,35 @@ impl Party {
 
     pub fn new_at(out: &Path, host: &str, at: Endpoint) -> Self {
         let identity = Identity::open(&out.join(host)).expect("an identity");
-        let session = open_agent(&name(host), &at, Some(&identity)).expect("a session");
+        let link = open_agent(&name(host), &at, Some(&identity)).expect("a session");
         let asked = Arc::new(AtomicUsize::new(0));
         let counted = asked.clone();
         let answer = move |question: &[u8]| {
             counted.fetch_add(1, Ordering::Relaxed);
             echo(question)
         };
-        let serving = serve(&session, &name(host), answer).expect("an agent");
+        let serving = serve(&link, &name(host), answer).expect("an agent");
         let port = at.to_string().rsplit(':').next().and_then(|port| port.parse().ok());
-        Self { at, port: port.expect("a port"), asked, _serving: serving, _session: session }
+        Self { at, port: port.expect("a port"), asked, _serving: serving, _link: link }
     }
 }
 
-/// Zenoh's settings that show the certificate in `folder`.
-pub fn tls_of(folder: &Path, ca: &Path) -> Value {
-    json!({
-        "root_ca_certificate": ca,
-        "enable_mtls": true,
-        "connect_certificate": folder.join("cert.pem"),
-        "connect_private_key": folder.join("key.pem"),
-        "listen_certificate": folder.join("cert.pem"),
-        "listen_private_key": folder.join("key.pem"),
-    })
-}
-
-fn open(listen: &[&str], connect: &[&str], tls: &Value) -> Session {
+/// A session of Zenoh as anybody opens one.
+pub fn stranger(at: &str) -> Session {
     let config = json!({
         "mode": "peer",
         "scouting": { "multicast": { "enabled": false }, "gossip": { "enabled": false } },
-        "listen": { "endpoints": listen },
-        "connect": { "endpoints": connect, "retry": { "period_init_ms": 100 } },
-        "transport": { "link": { "tls": tls } },
+        "listen": { "endpoints": [] },
+        "connect": { "endpoints": [at], "retry": { "period_init_ms": 100 } },
     });
     let config = zenoh::Config::from_json5(&config.to_string()).expect("settings");
     zenoh::open(config).wait().expect("a session")
 }
 
-/// A session of Zenoh as anybody opens one.
-pub fn stranger(at: &str, tls: &Value) -> Session {
-    open(&[], &[at], tls)
-}
-
-/// One that others call.
-pub fn listener(at: &str, tls: &Value) -> Session {
-    open(&[at], &[], tls)
+/// Whether anybody answers it at all.
+pub fn is_answered(session: &Session, within: Duration) -> bool {
+    let replies = session.get("**").payload("abc").timeout(within).wait().expect("a question");
+    replies.into_iter().any(|reply| reply.result().is_ok())
 }
 
 /// A certificate of the authority `out` for `host` that is good for calling too, as people make
@@ -153,8 +137,19 @@ pub fn write_identity(
     folder.to_owned()
 }
 
-/// Comes to an agent with the certificate `shown`; what it is told when it is turned away.
-pub fn knock(at: &Endpoint, ca: &Path, shown: Option<&Path>) -> Option<String> {
+/// What becomes of somebody who comes to an agent.
+#[derive(Debug, PartialEq)]
+pub enum Welcome {
+    /// It is let in.
+    Open,
+    /// It is told why not, by TLS.
+    Refused,
+    /// It is told nothing.
+    Closed,
+}
+
+/// Comes to an agent with the certificate `shown`.
+pub fn knock(at: &Endpoint, ca: &Path, shown: Option<&Path>) -> Welcome {
     let mut roots = rustls::RootCertStore::empty();
     roots.add(CertificateDer::from_pem_file(ca).expect("a certificate")).expect("an authority");
     let provider = Arc::new(rustls::crypto::ring::default_provider());
@@ -177,8 +172,10 @@ pub fn knock(at: &Endpoint, ca: &Path, shown: Option<&Path>) -> Option<String> {
     let mut stream = rustls::StreamOwned::new(tls, socket);
     // A server tells what it thinks of a certificate with the first that it says.
     match stream.write_all(b"hello").and_then(|()| stream.read(&mut [0; 16])) {
-        Err(cause) if cause.kind() == std::io::ErrorKind::InvalidData => Some(cause.to_string()),
-        _ => None,
+        Err(cause) if cause.kind() == ErrorKind::InvalidData => Welcome::Refused,
+        // It waits for the rest of what was said.
+        Err(cause) if cause.kind() == ErrorKind::WouldBlock => Welcome::Open,
+        _ => Welcome::Closed,
     }
 }
 

@@ -99,15 +99,17 @@ impl Endpoint {
         &self.address
     }
 
-    /// What Zenoh is to open. `localhost` becomes an address where no certificate asks for the
-    /// name, so that no resolver is believed. An address of IPv6 goes without its brackets to TLS:
-    /// there Zenoh 1.10 looks for all that stands before the last colon in the certificate.
+    /// What a socket is opened at.
+    pub(super) fn socket(&self) -> (String, u16) {
+        (self.address.to_string(), self.port.get())
+    }
+
+    /// What Zenoh is to open within this machine. `localhost` becomes an address, so that no
+    /// resolver is believed.
     pub(super) fn locator(&self) -> String {
-        let Self { transport, address, port } = self;
-        match (transport, address) {
-            (Transport::Tcp, Address::Domain(_)) => format!("tcp/{}:{port}", Ipv4Addr::LOCALHOST),
-            (Transport::Tls, address) => format!("tls/{address}:{port}"),
-            (Transport::Tcp, Address::Ip(_)) => self.to_string(),
+        match &self.address {
+            Address::Domain(_) => format!("tcp/{}:{}", Ipv4Addr::LOCALHOST, self.port),
+            Address::Ip(_) => self.to_string(),
         }
     }
 }

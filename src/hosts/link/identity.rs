@@ -19,15 +19,13 @@ pub const CERTIFICATE: &str = "cert.pem";
 /// Its secret.
 pub const KEY: &str = "key.pem";
 
-/// Signs that Zenoh's settings are made of: no path may hold one.
-const SETTING_SIGNS: [char; 5] = ['=', ';', '|', '?', '#'];
-
 /// Who a machine is, shown to those it talks to: a folder with its certificate, the secret key of
 /// it, and the certificate of the authority that signed it and all others of the rig.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct Identity {
     folder: PathBuf,
-    certificate: CertificateDer<'static>,
+    authorities: Arc<RootCertStore>,
+    certified: Arc<CertifiedKey>,
 }
 
 impl Identity {
@@ -38,49 +36,52 @@ impl Identity {
     /// may read the key, or when the certificate is not of the key, not signed by the authority
     /// beside it, expired, or not yet valid.
     pub fn open(folder: &Path) -> Result<Self> {
-        let folder = folder.canonicalize().map_err(|cause| cannot_read(folder, &cause))?;
-        if folder.to_str().is_none_or(|text| text.contains(SETTING_SIGNS)) {
-            return Err(Error::Usage(format!(
-                "{}: the path of certificates is of letters without {}: move them",
-                folder.display(),
-                SETTING_SIGNS.iter().collect::<String>()
-            )));
+        let mut authorities = RootCertStore::empty();
+        let path = folder.join(CA);
+        for authority in certificates(&path)? {
+            authorities.add(authority).map_err(|cause| Error::file(&path, &cause))?;
         }
-        let authorities = certificates(&folder.join(CA))?;
-        let chain = certificates(&folder.join(CERTIFICATE))?;
-        let key = key(&folder.join(KEY))?;
-        let certificate = chain[0].clone();
-        let provider = ring::default_provider();
-        CertifiedKey::from_der(chain.clone(), key, &provider).map_err(|cause| {
-            Error::file(&folder, &format!("{KEY} is not the key of {CERTIFICATE} ({cause})"))
-        })?;
+        let authorities = Arc::new(authorities);
         let path = folder.join(CERTIFICATE);
-        verify(&authorities, &chain, provider).map_err(|cause| refused(&path, &cause))?;
-        Ok(Self { folder, certificate })
+        let chain = certificates(&path)?;
+        let key = key(&folder.join(KEY))?;
+        let provider = ring::default_provider();
+        let certified = CertifiedKey::from_der(chain, key, &provider).map_err(|cause| {
+            Error::file(folder, &format!("{KEY} is not the key of {CERTIFICATE} ({cause})"))
+        })?;
+        verify(&authorities, &certified.cert, provider).map_err(|cause| refused(&path, &cause))?;
+        Ok(Self { folder: folder.to_owned(), authorities, certified: Arc::new(certified) })
     }
 
-    /// Checks that it is the identity of `name`: whom its certificate names first, as Zenoh reads
-    /// it.
+    /// Checks that it is the identity of `name`.
     pub(super) fn check_name(&self, name: &str) -> Result<()> {
-        let path = self.folder.join(CERTIFICATE);
-        let (_, parsed) = x509_parser::parse_x509_certificate(&self.certificate)
-            .map_err(|cause| Error::file(&path, &cause))?;
-        let named = parsed.subject().iter_common_name().next().and_then(|cn| cn.as_str().ok());
-        match named {
-            Some(named) if named == name => Ok(()),
-            named => Err(Error::Usage(format!(
-                "{}: this certificate is of {:?}, not of {name:?}, and the others would not \
-                 believe it: use the folder that genlock agent certs made for {name}",
-                path.display(),
-                named.unwrap_or_default()
-            ))),
+        let named = self.certified.cert.first().and_then(name_in).unwrap_or_default();
+        if named == name {
+            return Ok(());
         }
+        Err(Error::Usage(format!(
+            "{}: this certificate is of {named:?}, not of {name:?}, and the others would not \
+             believe it: use the folder that genlock agent certs made for {name}",
+            self.folder.join(CERTIFICATE).display(),
+        )))
     }
 
-    /// The path of a file of it, for Zenoh's settings.
-    pub(super) fn path(&self, file: &str) -> String {
-        self.folder.join(file).to_string_lossy().into_owned()
+    /// Whose signatures are believed.
+    pub(super) fn authorities(&self) -> Arc<RootCertStore> {
+        self.authorities.clone()
     }
+
+    /// What is shown to others.
+    pub(super) fn certified(&self) -> Arc<CertifiedKey> {
+        self.certified.clone()
+    }
+}
+
+/// Whom a certificate names: its first common name.
+pub(super) fn name_in(certificate: &CertificateDer<'_>) -> Option<String> {
+    let (_, parsed) = x509_parser::parse_x509_certificate(certificate).ok()?;
+    let named = parsed.subject().iter_common_name().next()?;
+    named.as_str().ok().map(ToOwned::to_owned)
 }
 
 fn cannot_read(path: &Path, cause: &std::io::Error) -> Error {
@@ -119,27 +120,23 @@ fn key(path: &Path) -> Result<PrivateKeyDer<'static>> {
 /// Whether an authority of `authorities` signed the certificate, and it is valid now. One of a host
 /// is for servers, a coordinator's for clients.
 fn verify(
-    authorities: &[CertificateDer<'static>],
+    roots: &Arc<RootCertStore>,
     chain: &[CertificateDer<'static>],
     provider: CryptoProvider,
 ) -> std::result::Result<(), rustls::Error> {
-    let mut roots = RootCertStore::empty();
-    for authority in authorities {
-        roots.add(authority.clone())?;
-    }
     let (certificate, between) = (&chain[0], &chain[1..]);
     let now = UnixTime::now();
     let algorithms = provider.signature_verification_algorithms.all;
     let parsed = ParsedCertificate::try_from(certificate)?;
     let as_server =
-        verify_server_cert_signed_by_trust_anchor(&parsed, &roots, between, now, algorithms);
+        verify_server_cert_signed_by_trust_anchor(&parsed, roots, between, now, algorithms);
     let Err(rustls::Error::InvalidCertificate(
         CertificateError::InvalidPurpose | CertificateError::InvalidPurposeContext { .. },
     )) = as_server
     else {
         return as_server;
     };
-    let clients = WebPkiClientVerifier::builder_with_provider(roots.into(), Arc::new(provider));
+    let clients = WebPkiClientVerifier::builder_with_provider(roots.clone(), Arc::new(provider));
     let clients = clients.build().map_err(|cause| rustls::Error::General(cause.to_string()))?;
     clients.verify_client_cert(certificate, between, now).map(drop)
 }

@@ -1,16 +1,16 @@
 //! Questions to the agents, and their answers.
 
+use super::Link;
 use crate::error::{Error, Result};
 use crate::hosts::name::HostName;
 use crossbeam::channel::{Receiver, Sender, bounded};
-use std::collections::BTreeSet;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Duration;
+use zenoh::Wait;
 use zenoh::liveliness::LivelinessToken;
 use zenoh::query::{ConsolidationMode, Query, Queryable};
-use zenoh::{Session, Wait};
 
 /// Bytes of a question, and of an answer, at most.
 pub const QUESTION_BYTES_MAX: usize = 1 << 20;
@@ -20,17 +20,12 @@ pub const ANSWER_BYTES_MAX: usize = 3 << 20;
 /// Questions that may wait for the one that is being answered.
 const WAITING_MAX: usize = 16;
 
-/// How long a host that is frozen may hold up the list of those that are there, and how long to
-/// wait before asking for it again.
-const LISTING: Duration = Duration::from_secs(1);
-const AGAIN: Duration = Duration::from_millis(20);
-
 /// Where a host is asked, and where it says that it is there.
-pub(super) fn host_key(name: &str) -> String {
+fn host_key(name: &str) -> String {
     format!("genlock/hosts/{name}")
 }
 
-pub(super) fn alive_key(name: &str) -> String {
+fn alive_key(name: &str) -> String {
     format!("genlock/alive/{name}")
 }
 
@@ -73,7 +68,7 @@ impl fmt::Display for Silence {
 /// # Errors
 /// `Device` when the session is closed, or the system gives no thread.
 pub fn serve(
-    session: &Session,
+    link: &Link,
     name: &HostName,
     answer: impl Fn(&[u8]) -> Vec<u8> + Send + Sync + 'static,
 ) -> Result<Serving> {
@@ -86,7 +81,8 @@ pub fn serve(
     let mut serving =
         Serving { token: None, queryable: None, questions, answering: Some(answering) };
     let questions = serving.questions.clone();
-    let queryable = session
+    let queryable = link
+        .session
         .declare_queryable(host_key(name.as_ref()))
         .complete(true)
         .callback(move |query| admit(query, &questions))
@@ -94,7 +90,7 @@ pub fn serve(
         .map_err(|cause| why(&cause))?;
     serving.queryable = Some(queryable);
     // Last: who sees it may ask.
-    let token = session.liveliness().declare_token(alive_key(name.as_ref())).wait();
+    let token = link.session.liveliness().declare_token(alive_key(name.as_ref())).wait();
     serving.token = Some(token.map_err(|cause| why(&cause))?);
     Ok(serving)
 }
@@ -161,12 +157,13 @@ impl Drop for Serving {
 /// # Errors
 /// A [`Silence`] when no answer comes.
 pub fn ask(
-    session: &Session,
+    link: &Link,
     name: &HostName,
     question: &[u8],
     patience: Duration,
 ) -> std::result::Result<Vec<u8>, Silence> {
-    let replies = session
+    let replies = link
+        .session
         .get(host_key(name.as_ref()))
         .payload(question)
         .consolidation(ConsolidationMode::None)
@@ -188,39 +185,14 @@ pub fn ask(
     }
 }
 
-/// The hosts that are there, as far as is known here, found `within` so long at most. One whose
-/// agent ended is not; one that froze, or whose network did, still is for some seconds.
+/// Whether the agent of host `name` is there, as far as is known here, found `within` so long at
+/// most. One that ended is not; one that froze, or whose network did, still is for some seconds.
 #[must_use]
-pub fn alive(session: &Session, within: Duration) -> BTreeSet<HostName> {
-    let until = Instant::now() + within;
-    let mut found = BTreeSet::new();
-    let Ok(replies) = session.liveliness().get(alive_key("*")).timeout(within).wait() else {
-        return found;
+pub fn is_alive(link: &Link, name: &HostName, within: Duration) -> bool {
+    let token = alive_key(name.as_ref());
+    let Ok(replies) = link.session.liveliness().get(token).timeout(within).wait() else {
+        return false;
     };
-    while let Ok(Some(reply)) = replies.recv_deadline(until) {
-        let Ok(sample) = reply.into_result() else { continue };
-        let name = sample.key_expr().as_str().rsplit('/').next().unwrap_or_default();
-        found.extend(HostName::try_from(name.to_owned()));
-    }
-    found
-}
-
-/// Waits with `patience` until all of `hosts` are there; those that are not.
-#[must_use]
-pub fn missing<'a>(
-    session: &Session,
-    hosts: impl IntoIterator<Item = &'a HostName>,
-    patience: Duration,
-) -> BTreeSet<HostName> {
-    let until = Instant::now() + patience;
-    let all: BTreeSet<HostName> = hosts.into_iter().cloned().collect();
-    loop {
-        let left = until.saturating_duration_since(Instant::now());
-        let here = alive(session, left.min(LISTING));
-        let missing: BTreeSet<HostName> = all.difference(&here).cloned().collect();
-        if missing.is_empty() || left.is_zero() {
-            return missing;
-        }
-        std::thread::park_timeout(AGAIN.min(left));
-    }
+    let first = replies.recv_timeout(within).ok().flatten();
+    first.is_some_and(|reply| reply.result().is_ok())
 }
