@@ -120,8 +120,14 @@ fn locator(endpoint: &Endpoint, tunnel: Option<&Tunnel>) -> String {
     tunnel.map_or_else(|| endpoint.locator(), Tunnel::locator)
 }
 
-fn open(config: &Value) -> zenoh::Result<Session> {
-    zenoh::open(zenoh::Config::from_json5(&config.to_string())?).wait()
+fn open(config: &Value) -> std::result::Result<Session, String> {
+    let opened = zenoh::Config::from_json5(&config.to_string())
+        .and_then(|config| zenoh::open(config).wait());
+    opened.map_err(|cause| {
+        // Behind its words Zenoh names the line of its source.
+        let text = cause.to_string();
+        text.split_once(" at /").map_or(text.clone(), |(words, _)| words.to_owned())
+    })
 }
 
 /// Whether an endpoint may be used, and the identity that is shown there.

@@ -19,7 +19,7 @@ use genlock_formats::k4a::Role;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Alarms that are kept for whoever asks.
 const ALARMS_MAX: usize = 64;
@@ -139,8 +139,8 @@ struct Lease {
     fps: u64,
     /// Whether the take has no end of its own.
     open_ended: bool,
-    /// The end that was chosen when the lease ran out.
-    end: Option<u64>,
+    /// The end that was chosen when the lease ran out, and when.
+    end: Option<(u64, Instant)>,
 }
 
 /// A take that nobody leads ends at a multiple of so many seconds of triggers: the leases of several
@@ -160,8 +160,10 @@ impl Lease {
         } else if status.begun && self.open_ended {
             let soon = status.latest + self.fps;
             let step = LEASE_STEP_S * self.fps;
-            let end = *self.end.get_or_insert((soon / step + 1) * step);
-            if soon >= end {
+            let chosen = || ((soon / step + 1) * step, Instant::now());
+            let (end, since) = *self.end.get_or_insert_with(chosen);
+            // Where the master was stopped, no later trigger comes.
+            if soon >= end || since.elapsed().as_secs() > LEASE_STEP_S {
                 control.end.store(end, Ordering::Release);
                 control.stop.store(true, Ordering::Release);
             }
