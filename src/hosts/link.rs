@@ -140,7 +140,8 @@ fn admit<'a>(endpoint: &Endpoint, identity: Option<&'a Identity>) -> Result<Opti
         ))),
         Transport::Tls if identity.is_none() => Err(Error::Usage(format!(
             "{endpoint} needs certificates: make them with genlock agent certs, and name the \
-             folder of this machine"
+             folder of this machine, with --certs for an agent, and certs = \"...\" at the top of \
+             the rig file for a coordinator"
         ))),
         Transport::Tls => Ok(identity),
     }
