@@ -143,8 +143,8 @@ struct Lease {
     end: Option<(u64, Instant)>,
 }
 
-/// A take that nobody leads ends at a multiple of so many seconds of triggers: the leases of several
-/// hosts run out within a fraction of a second, and so most often end at the same trigger.
+/// A take that nobody leads ends at a multiple of so many seconds of triggers: the leases of
+/// several hosts run out within a fraction of a second, and so most often end at the same trigger.
 const LEASE_STEP_S: u64 = 10;
 
 impl Lease {

@@ -84,7 +84,8 @@ impl Pending {
         asked.resolve_text(&self.rig)
     }
 
-    /// Its recordings go to `place`, if one is given; else where they went before, or to its folder.
+    /// Its recordings go to `place`, if one is given; else where they went before, or to its
+    /// folder.
     ///
     /// # Errors
     /// `Usage` when some are elsewhere: a take is in one place.
