@@ -38,7 +38,7 @@ pub(super) fn run(args: &CheckArgs) -> Result<Verdict> {
         let bus = bus::bus(&plan.devices, &Clock::machine());
         record::check(&plan, bus.as_deref().map_err(Clone::clone), &Host::machine())
     } else {
-        spanning::check(&args.take, &plan)?
+        spanning::check(&args.take.devices.asked(), &plan)?
     };
     let errors = findings.iter().filter(|finding| finding.severity == Severity::Error).count();
     if args.json {

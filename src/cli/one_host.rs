@@ -1,8 +1,7 @@
 //! In place of `spanning`, where genlock was built without the feature `hosts`.
 
 use super::Verdict;
-use super::record::RecordArgs;
-use crate::config::{Plan, Rig};
+use crate::config::{Asked, Plan, Rig};
 use crate::error::{Error, Result};
 use crate::rig::Finding;
 use crate::rig::list::Listed;
@@ -17,12 +16,12 @@ fn refused<T>() -> Result<T> {
 }
 
 /// Refuses.
-pub fn record(_: &RecordArgs, _: &Plan) -> Result<Verdict> {
+pub fn record(_: &Asked, _: &Plan, _: bool, _: bool) -> Result<Verdict> {
     refused()
 }
 
 /// Refuses.
-pub fn check(_: &RecordArgs, _: &Plan) -> Result<Vec<Finding>> {
+pub fn check(_: &Asked, _: &Plan) -> Result<Vec<Finding>> {
     refused()
 }
 

@@ -3,14 +3,13 @@
 use super::devices::DeviceArgs;
 use super::progress::Progress;
 use super::signals::stop_on_signals;
-use super::summary::{report_losses, summary};
-use super::{Verdict, bus, print, spanning, tell};
+use super::summary::{conclude, heed};
+use super::{Verdict, bus, spanning, tell};
 use crate::clock::Clock;
 use crate::config::{Devices, Output, Plan, seconds};
 use crate::error::{Error, Result};
 use crate::record::{self, Cue, is_taken, part_path};
 use crate::rig::host::Host;
-use crate::rig::{Finding, Severity};
 use clap::Args;
 use genlock_formats::take;
 use std::path::{Path, PathBuf};
@@ -20,7 +19,7 @@ use std::sync::atomic::AtomicU64;
 #[derive(Debug, Clone, Args)]
 pub struct RecordArgs {
     /// Where the take goes: a folder, or one file when it ends in .mkv
-    pub(super) output: PathBuf,
+    output: PathBuf,
     /// Stop after this time: seconds, or 10s, 2m, 1h
     #[arg(short = 'l', long, value_name = "TIME", value_parser = seconds)]
     #[arg(conflicts_with = "frames")]
@@ -35,7 +34,7 @@ pub struct RecordArgs {
     force: bool,
     /// Leave the recordings of a rig of several machines on its hosts: genlock gather fetches them
     #[arg(long)]
-    pub(super) leave: bool,
+    leave: bool,
     /// Say nothing but errors and losses
     #[arg(short, long)]
     pub(super) quiet: bool,
@@ -106,7 +105,7 @@ fn output(path: &Path, several: bool) -> Result<Output> {
 pub(super) fn run(args: RecordArgs) -> Result<Verdict> {
     let plan = args.resolve()?;
     if !plan.hosts.is_empty() {
-        return spanning::record(&args, &plan);
+        return spanning::record(&args.devices.asked(), &plan, args.leave, args.quiet);
     }
     if args.leave {
         let text = "--leave is for a rig with a [[host]]: this one is all on this machine";
@@ -126,7 +125,7 @@ pub(super) fn run(args: RecordArgs) -> Result<Verdict> {
     progress.finish();
     let outcome = done?;
     let late = began_late(&plan, &outcome.take);
-    conclude(&args, &outcome.take, late.as_deref(), &|| {
+    conclude((&args.output, args.quiet), &outcome.take, late.as_deref(), &|| {
         if let Some(unstopped) = &outcome.unstopped {
             tell(&format!("warning: {unstopped}"));
         }
@@ -137,45 +136,6 @@ pub(super) fn run(args: RecordArgs) -> Result<Verdict> {
         }
         Some(Verdict::Failed)
     })
-}
-
-/// Says what came of a take, and of what is `more` to say of it; gives the verdict, which that may
-/// be too.
-pub(super) fn conclude(
-    args: &RecordArgs,
-    take: &take::Take,
-    late: Option<&str>,
-    more: &dyn Fn() -> Option<Verdict>,
-) -> Result<Verdict> {
-    let lines = if args.quiet { Vec::new() } else { summary(&args.output, take) };
-    let printed = lines.iter().try_for_each(|line| print(line));
-    // Whether or not anybody reads the summary, losses and failures are told.
-    report_losses(take);
-    if let Some(late) = late {
-        tell(&format!("warning: {late}"));
-    }
-    if let Some(verdict) = more() {
-        return Ok(verdict);
-    }
-    printed?;
-    Ok(match take.outcome {
-        take::Outcome::Whole if late.is_some() => Verdict::Losses,
-        take::Outcome::Whole => Verdict::Whole,
-        take::Outcome::Losses => Verdict::Losses,
-        take::Outcome::Failed => Verdict::Failed,
-    })
-}
-
-/// Says what stands against a take, and whether it may begin: errors forbid it, unless forced.
-pub(super) fn heed(findings: &[Finding], force: bool, quiet: bool) -> bool {
-    let of = |severity| findings.iter().filter(move |finding| finding.severity == severity);
-    for warning in of(Severity::Warning).filter(|_| !quiet) {
-        tell(&format!("warning: {warning}"));
-    }
-    for error in of(Severity::Error) {
-        tell(&format!("error: {error}"));
-    }
-    force || of(Severity::Error).next().is_none()
 }
 
 /// That a take which was to be played from its first trigger on was not.
@@ -207,19 +167,4 @@ fn left_behind(take: &take::Take) -> Option<String> {
         "is closed and holds what was recorded until then ({frames}); nothing in it says that the \
          take failed"
     ))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn errors_forbid_a_take_and_force_lets_it_begin() {
-        let (error, warning) =
-            (Finding::error("disk", "full", "free some"), Finding::warning("rig", "odd", "look"));
-        let begins = |findings: &[Finding], force| heed(findings, force, true);
-        let both = [error, warning];
-        assert!(begins(&[], false) && begins(&both[1..], false));
-        assert!(!begins(&both, false) && begins(&both, true));
-    }
 }

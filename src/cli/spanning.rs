@@ -1,11 +1,10 @@
 //! Commands on rigs that span machines: the same words, spoken to agents.
 
-use super::devices::DeviceArgs;
 use super::progress::{Bytes, Progress};
-use super::record::{self, RecordArgs, conclude};
 use super::signals::stop_on_signals;
+use super::summary::{self, conclude};
 use super::{Verdict, tell};
-use crate::config::{Named, Plan, Rig, Wanted, lines};
+use crate::config::{Asked, Named, Output, Plan, Rig, Wanted, lines};
 use crate::error::{Error, Result};
 use crate::hosts::ceremony::{of_rig, on_host};
 use crate::hosts::collect::{Pace, Place};
@@ -25,8 +24,7 @@ use std::time::Duration;
 const LOOK_MAX: Duration = Duration::from_secs(70);
 
 /// What is said of a take that is not on this machine alone.
-fn pending(devices: &DeviceArgs, plan: &Plan, output: &Path) -> Result<Pending> {
-    let asked = devices.asked();
+fn pending(asked: &Asked, plan: &Plan, output: &Path) -> Result<Pending> {
     let no_file = || Error::Usage("hosts are in a rig file: give --rig".to_owned());
     let rig = asked.rig.as_deref().ok_or_else(no_file)?;
     let now = jiff::Timestamp::now();
@@ -70,14 +68,17 @@ fn names(plan: &Plan) -> Result<Vec<HostName>> {
 }
 
 /// `genlock record`.
-pub fn record(args: &RecordArgs, plan: &Plan) -> Result<Verdict> {
-    let pending = pending(&args.devices, plan, &args.output)?;
+pub fn record(asked: &Asked, plan: &Plan, leave: bool, quiet: bool) -> Result<Verdict> {
+    let Output::Folder(output) = &plan.output else {
+        return Err(Error::Usage("a take of several hosts is a folder: name one".to_owned()));
+    };
+    let pending = pending(asked, plan, output)?;
     let names = names(plan)?;
     let hosts = Hosts::open(&plan.hosts, plan.certs.as_deref())?;
     let stop = stop_on_signals()?;
-    let mut progress = Progress::new(args.quiet, &args.output);
+    let mut progress = Progress::new(quiet, output);
     let recording = Recording { hosts: &hosts, names: &names, plan, stop: &stop };
-    let mut heed = |findings: &[Finding]| match record::heed(findings, plan.force, args.quiet) {
+    let mut heed = |findings: &[Finding]| match summary::heed(findings, plan.force, quiet) {
         true => Ok(()),
         false => Err(Error::Device("the take was not begun: nothing was recorded".to_owned())),
     };
@@ -88,16 +89,16 @@ pub fn record(args: &RecordArgs, plan: &Plan) -> Result<Verdict> {
         tell(&format!("warning: host {host} does not answer: it ends its part by itself"));
     }
     // A person who has stopped the take wants it to be gathered.
-    let place = Place::parse(&args.output.to_string_lossy(), &args.output)?;
-    let place = (!args.leave).then_some(&place);
+    let place = Place::parse(&output.to_string_lossy(), output)?;
+    let place = (!leave).then_some(&place);
     let gathered = gather_to(
-        (&hosts, &args.output, place, &Pace::unlimited()),
+        (&hosts, output, place, &Pace::unlimited()),
         &mut recorded.pending,
         &AtomicBool::new(false),
-        args.quiet,
+        quiet,
     )?;
-    conclude(args, &gathered.take, None, &|| {
-        left(&gathered, &args.output, place.is_some());
+    conclude((output, quiet), &gathered.take, None, &|| {
+        left(&gathered, output, place.is_some());
         None
     })
 }
@@ -145,8 +146,8 @@ pub fn left(gathered: &Gathered, folder: &Path, fetched: bool) {
 }
 
 /// `genlock check`.
-pub fn check(args: &RecordArgs, plan: &Plan) -> Result<Vec<Finding>> {
-    let order = pending(&args.devices, plan, Path::new("check"))?.order(true);
+pub fn check(asked: &Asked, plan: &Plan) -> Result<Vec<Finding>> {
+    let order = pending(asked, plan, Path::new("check"))?.order(true);
     let names = names(plan)?;
     let hosts = Hosts::open(&plan.hosts, plan.certs.as_deref())?;
     if let Err(error) = hosts.find(&names) {

@@ -1,10 +1,10 @@
 //! The ledger of one device across the whole take: its cells, and the losses that say the same.
 
-use super::part::{Kept, is_frame};
+use super::part::{Kept, is_frame, unrecorded};
 use super::words::cause;
 use super::{Agreed, Expected};
 use crate::record::{Cameras, file_stem};
-use genlock_formats::take::{Alarm, Delay, Device, Loss, Outage};
+use genlock_formats::take::{Alarm, Device, Loss, Outage};
 use genlock_formats::triggers::{Cell, Triggers};
 use std::ops::Range;
 
@@ -28,38 +28,6 @@ pub(super) struct Share<'a> {
 pub(super) struct Absence<'a> {
     triggers: Range<u64>,
     why: &'a str,
-}
-
-/// A device as it was asked for, of which nothing was recorded.
-pub(super) fn unrecorded(expected: &Expected) -> Device {
-    let config = &expected.config;
-    let off = || "OFF".to_owned();
-    Device {
-        serial: expected.serial.clone(),
-        name: expected.name.clone(),
-        host: Some(expected.host.to_string()),
-        file: None,
-        role: config.role.to_string().to_lowercase(),
-        color_mode: config.color.map_or_else(off, |mode| mode.to_string()),
-        depth_mode: config.depth.map_or_else(off, |mode| mode.to_string()),
-        rate: config.rate.fps(),
-        imu: config.imu,
-        first_trigger: 0,
-        trigger_count: 0,
-        bytes: 0,
-        depth_delay_off_color: Delay::of(config.depth_delay_us.into()),
-        delay_off_master: Delay::of(config.subordinate_delay_us.into()),
-        frames: Default::default(),
-        firmware: Default::default(),
-        color_controls: Default::default(),
-        verdict: None,
-        reasons: Vec::new(),
-        clock: None,
-        phase: None,
-        outages: Vec::new(),
-        alarms: Vec::new(),
-        losses: Vec::new(),
-    }
 }
 
 impl Share<'_> {

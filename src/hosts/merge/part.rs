@@ -4,7 +4,7 @@ use super::words::{Reasons, cause, line};
 use super::{Agreed, Expected, Found, Part};
 use crate::record::{UNNOTED, file_name, file_stem, part_path};
 use crate::repair::UNFINISHED;
-use genlock_formats::take::{Device, File, Take};
+use genlock_formats::take::{Delay, Device, File, Take};
 use genlock_formats::triggers::{Cell, Triggers};
 use std::ops::Range;
 
@@ -117,6 +117,38 @@ impl Kept<'_> {
     }
 }
 
+/// A device as it was asked for, of which nothing was recorded.
+pub(super) fn unrecorded(expected: &Expected) -> Device {
+    let config = &expected.config;
+    let off = || "OFF".to_owned();
+    Device {
+        serial: expected.serial.clone(),
+        name: expected.name.clone(),
+        host: Some(expected.host.to_string()),
+        file: None,
+        role: config.role.to_string().to_lowercase(),
+        color_mode: config.color.map_or_else(off, |mode| mode.to_string()),
+        depth_mode: config.depth.map_or_else(off, |mode| mode.to_string()),
+        rate: config.rate.fps(),
+        imu: config.imu,
+        first_trigger: 0,
+        trigger_count: 0,
+        bytes: 0,
+        depth_delay_off_color: Delay::of(config.depth_delay_us.into()),
+        delay_off_master: Delay::of(config.subordinate_delay_us.into()),
+        frames: Default::default(),
+        firmware: Default::default(),
+        color_controls: Default::default(),
+        verdict: None,
+        reasons: Vec::new(),
+        clock: None,
+        phase: None,
+        outages: Vec::new(),
+        alarms: Vec::new(),
+        losses: Vec::new(),
+    }
+}
+
 /// Whether a cell stands for a frame of the file.
 pub(super) fn is_frame(cell: &Cell) -> bool {
     match cell {
@@ -194,7 +226,7 @@ pub(super) fn say(
 
 /// Whether a device did what it was asked to do.
 fn as_asked(expected: &Expected, device: &Device) -> bool {
-    let asked = super::ledger::unrecorded(expected);
+    let asked = unrecorded(expected);
     let facts = |device: &Device| {
         let Device { role, color_mode, depth_mode, .. } = device.clone();
         (role, color_mode, depth_mode, device.imu)

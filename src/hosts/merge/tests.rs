@@ -31,7 +31,7 @@ fn part(expected: &Expected, triggers: Range<u64>) -> Part {
         bytes: 7,
         frames: [("color".to_owned(), count), ("imu".to_owned(), 9)].into(),
         firmware: [("color".to_owned(), "1.6.110".to_owned())].into(),
-        ..ledger::unrecorded(expected)
+        ..part::unrecorded(expected)
     };
     let take = Take {
         format: FORMAT,
