@@ -58,7 +58,8 @@ impl Recording<'_> {
     /// Records, and gathers what was recorded by `gather`.
     ///
     /// # Errors
-    /// As [`crate::record::run`] when the take could not begin; as [`Gathering::run`] behind it.
+    /// As [`crate::record::run`] when the take could not begin; what went wrong behind it is for
+    /// whoever gathers.
     pub fn run(
         &self,
         mut pending: Pending,
