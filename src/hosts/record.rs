@@ -55,7 +55,7 @@ pub struct Recorded {
 }
 
 impl Recording<'_> {
-    /// Records, and gathers what was recorded by `gather`.
+    /// Records; what was recorded is then to be gathered.
     ///
     /// # Errors
     /// As [`crate::record::run`] when the take could not begin; what went wrong behind it is for
