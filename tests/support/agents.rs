@@ -214,13 +214,15 @@ impl Studio {
         self.begin_on(DESK, &["record", "--rig", "rig.toml", "--frames", &triggers, take])
     }
 
-    /// Waits until every host has begun to write recordings.
+    /// Waits until every device has frames on the disk of its host: a trigger of them is half a
+    /// megabyte.
     pub fn recording_everywhere(&self, running: &Running) {
+        let has_frames =
+            |path: &PathBuf| fs::metadata(path).is_ok_and(|file| file.len() > 1_000_000);
         for host in HOSTS {
             until(&format!("{host} records: {}", running.said()), LONG, || {
-                self.recordings(host)
-                    .iter()
-                    .any(|path| fs::metadata(path).is_ok_and(|metadata| metadata.len() > 0))
+                let recordings = self.recordings(host);
+                !recordings.is_empty() && recordings.iter().all(has_frames)
             });
         }
     }
