@@ -2,7 +2,7 @@
 
 use super::numbering::{DeviceFile, Numbered, number_all};
 use crate::record::file_stem;
-use crate::sync::{Master, Series, Watch, judge, pairs};
+use crate::sync::{Reviewed, review};
 use genlock_formats::k4a::{Role, TrackName};
 use genlock_formats::take::{Delay, Device, FORMAT, Loss, Outage, Outcome, Take};
 use genlock_formats::triggers::{Cell, Triggers};
@@ -90,10 +90,10 @@ impl Evidence<'_> {
     }
 
     fn take(&self) -> Take {
-        let master = self.files.iter().position(|f| f.configuration.role == Role::Master);
         let both = self.files.iter().zip(&self.numbered);
         let mut devices: Vec<_> =
-            both.map(|(file, numbered)| self.device(file, numbered, master)).collect();
+            both.map(|(file, numbered)| self.device(file, numbered)).collect();
+        self.judge(&mut devices);
         devices.sort_by(|a, b| a.serial.cmp(&b.serial));
         let dates = self.files.iter().filter_map(|file| file.date_utc_ns);
         Take {
@@ -116,13 +116,13 @@ impl Evidence<'_> {
         }
     }
 
-    fn device(&self, file: &DeviceFile, numbered: &Numbered, master: Option<usize>) -> Device {
+    fn device(&self, file: &DeviceFile, numbered: &Numbered) -> Device {
         let configuration = &file.configuration;
         let off = || "OFF".to_owned();
         let name = |track: TrackName| track.to_string().to_lowercase();
         let counts = file.images.iter().map(|(track, times)| (name(*track), times.len() as u64));
         let imu = configuration.imu.then(|| (name(TrackName::Imu), file.imu_samples));
-        let mut device = Device {
+        Device {
             serial: file.serial.clone(),
             name: None,
             host: None,
@@ -147,9 +147,7 @@ impl Evidence<'_> {
             outages: Vec::new(),
             alarms: Vec::new(),
             losses: self.losses(file, numbered),
-        };
-        self.judge(&mut device, file, numbered, master);
-        device
+        }
     }
 
     fn losses(&self, file: &DeviceFile, numbered: &Numbered) -> Vec<Loss> {
@@ -212,56 +210,35 @@ impl Evidence<'_> {
         gaps
     }
 
-    /// What the times say of how the device stood to the master; when frames arrived is not known.
-    fn judge(
-        &self,
-        device: &mut Device,
-        file: &DeviceFile,
-        numbered: &Numbered,
-        master: Option<usize>,
-    ) {
+    /// What the times say of how the devices stood to their master; when frames arrived is not
+    /// known. They are in the order of the files.
+    fn judge(&self, devices: &mut [Device]) {
         let first = self.triggers.start;
-        let stamps_us = numbered.0.first().map(|(_, frames)| self.stamps(frames));
-        let stamps_us = stamps_us.unwrap_or_default();
-        let followed = master.filter(|_| file.configuration.role == Role::Subordinate);
-        let of_master = followed.and_then(|place| {
-            let (_, frames) =
-                self.numbered[place].0.iter().find(|(t, _)| *t == TrackName::Color)?;
-            let stamps_us = self.stamps(frames);
-            let outages = outages(first, &stamps_us, device.rate, self.causes.inside);
-            Some((stamps_us, outages, &self.files[place].firmware))
-        });
-        let build = |firmware: &[(&str, String)]| {
-            firmware.iter().find(|(name, _)| *name == "color").map(|(_, build)| build.clone())
+        let stamps = |(_, frames): &(TrackName, Vec<(u64, u64)>)| self.stamps(frames);
+        let leading = |numbered: &Numbered| numbered.0.first().map(stamps).unwrap_or_default();
+        let color = |numbered: &Numbered| {
+            numbered.0.iter().find(|(track, _)| *track == TrackName::Color).map(stamps)
         };
-        let master = of_master.as_ref().map(|(stamps_us, outages, firmware)| Master {
-            arrived_us: &[],
-            stamps_us,
-            delay_us: device.delay_after_master_us(),
-            other_firmware: build(firmware) != build(&file.firmware),
-            outages,
-        });
-        device.outages = outages(first, &stamps_us, device.rate, self.causes.inside);
-        let mut series = Series {
-            rate: file.configuration.rate,
-            first,
-            stamps_us: &stamps_us,
-            arrived_us: &[],
-            master,
-            alarms: &[],
-            outages: &device.outages,
-            moves: 0,
-            lost: device.lost(),
-        };
-        let known = series.before_outages();
-        if let Some(master) = &known.master {
-            let all = pairs(first, master.stamps_us, known.stamps_us, master.delay_us);
-            (device.alarms, series.moves) = Watch::over(device.rate, all, self.triggers.end - 1);
+        let leading: Vec<_> = self.numbered.iter().map(leading).collect();
+        let color: Vec<_> = self.numbered.iter().map(color).collect();
+        for (device, stamps_us) in devices.iter_mut().zip(&leading) {
+            device.outages = outages(first, stamps_us, device.rate, self.causes.inside);
         }
-        let standing = judge(&Series { alarms: &device.alarms, ..series });
-        device.verdict = Some(standing.verdict);
-        device.reasons = standing.reasons;
-        device.phase = standing.phase;
+        let reviewed = |place: usize| Reviewed {
+            device: &devices[place],
+            rate: self.files[place].configuration.rate,
+            first,
+            stamps_us: &leading[place],
+            color_us: color[place].as_deref(),
+            arrived_us: &[],
+        };
+        let master = self.files.iter().position(|f| f.configuration.role == Role::Master);
+        let master = master.map(reviewed);
+        let judged = (0..devices.len()).map(|place| review(&reviewed(place), master.as_ref()));
+        let judged: Vec<_> = judged.collect();
+        for (device, (standing, alarms)) in devices.iter_mut().zip(judged) {
+            standing.note(device, alarms);
+        }
     }
 
     fn triggers(&self) -> Triggers {

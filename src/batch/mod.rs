@@ -17,7 +17,7 @@ mod store;
 pub use forecast::{Forecast, forecasts};
 pub use join::{is_gone, join, refuse_strangers};
 pub use plan::{Plan, Planned};
-pub use process::Stop;
+pub use process::{OURSELVES, Stop, pass_on, words};
 pub use run::{Batch, Done, Event, run};
 pub use settings::Sound;
 pub use store::{SESSION, look, read_session};

@@ -10,6 +10,10 @@ use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
+/// This program, whatever has become of its file since it was started: sessions and agents run for
+/// days.
+pub const OURSELVES: &str = "/proc/self/exe";
+
 /// How often is looked whether something has ended.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 
@@ -69,11 +73,17 @@ impl Ended {
     /// In words, such as `exit code 1`.
     #[must_use]
     pub fn words(&self) -> String {
-        match (self.status.code(), self.status.signal()) {
-            (Some(code), _) => format!("exit code {code}"),
-            (None, Some(signal)) => format!("signal {signal}"),
-            (None, None) => "nobody knows how".to_owned(),
-        }
+        words(self.status)
+    }
+}
+
+/// How a process ended, in words, such as `exit code 1`.
+#[must_use]
+pub fn words(status: ExitStatus) -> String {
+    match (status.code(), status.signal()) {
+        (Some(code), _) => format!("exit code {code}"),
+        (None, Some(signal)) => format!("signal {signal}"),
+        (None, None) => "nobody knows how".to_owned(),
     }
 }
 
@@ -147,7 +157,7 @@ pub fn take(
 }
 
 /// Passes on what is told, and gives the first error of it.
-fn pass_on(told: ChildStderr) -> Option<String> {
+pub fn pass_on(told: ChildStderr) -> Option<String> {
     let (mut told, mut line, mut error) = (BufReader::new(told), Vec::new(), None);
     while matches!(told.read_until(b'\n', &mut line), Ok(1..)) {
         // Where nobody can hear it the exit code still speaks.

@@ -2,11 +2,10 @@
 
 use crate::error::{Error, Result};
 use crate::map::read_text;
-use crate::record::{is_taken, keep_name};
+use crate::record::{is_taken, keep_name, replace_text};
 use genlock_formats::session::Session;
 use rustix::fs::{Access, access};
 use std::fs::{self, File, OpenOptions, TryLockError};
-use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
@@ -107,17 +106,7 @@ impl Store {
     /// `Disk` when it cannot be written.
     pub fn write(&self, session: &Session) -> Result<()> {
         let path = self.folder.join(SESSION);
-        let fresh = self.folder.join("session.toml.part");
-        let put = || {
-            // One that is there was left by a crash, in mid-writing.
-            let mut file = File::create(&fresh)?;
-            file.write_all(session.to_toml().as_bytes())?;
-            file.sync_all()?;
-            fs::rename(&fresh, &path)
-        };
-        put().map_err(|cause| {
-            // Half of it is of no use, and its bytes are needed.
-            let _ = fs::remove_file(&fresh);
+        replace_text(&path, session.to_toml().as_bytes()).map_err(|cause| {
             Error::Disk(format!(
                 "cannot write {}: {cause}: what is recorded is kept; free some space, or allow \
                  this user to write there, and run the same command again: it goes on with what \

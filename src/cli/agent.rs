@@ -14,7 +14,6 @@ use crate::hosts::order::Local;
 use crate::hosts::part::{self, Done, Work};
 use crate::hosts::shelf::{Released, Shelf};
 use clap::{Args, Subcommand};
-use genlock_formats::take::Outcome;
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -198,11 +197,7 @@ pub(super) fn part() -> Result<Verdict> {
             if let Some(failure) = &outcome.failure {
                 tell(&format!("error: {failure}"));
             }
-            Ok(match outcome.take.outcome {
-                Outcome::Whole => Verdict::Whole,
-                Outcome::Losses => Verdict::Losses,
-                Outcome::Failed => Verdict::Failed,
-            })
+            Ok(outcome.take.outcome.into())
         }
     }
 }

@@ -30,9 +30,6 @@ pub struct BatchArgs {
     quiet: bool,
 }
 
-/// This program, whatever has become of its file since it was started: a session lasts for days.
-const OURSELVES: &str = "/proc/self/exe";
-
 pub(super) fn run(args: &BatchArgs) -> Result<Verdict> {
     let plan = Plan::read(&args.plan)?;
     let left = Left::of(&plan)?;
@@ -46,7 +43,7 @@ pub(super) fn run(args: &BatchArgs) -> Result<Verdict> {
     let stop = stop_batch_on_signals()?;
     let batch = Batch {
         plan: &plan,
-        exe: Path::new(OURSELVES),
+        exe: Path::new(batch::OURSELVES),
         quiet: args.quiet,
         listen: !std::io::stderr().is_terminal(),
         stop: &stop,

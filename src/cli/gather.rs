@@ -11,7 +11,6 @@ use crate::hosts::pending::Pending;
 use crate::hosts::rig::Hosts;
 use crate::record::GATHER;
 use clap::Args;
-use genlock_formats::take::Outcome;
 use std::path::PathBuf;
 
 /// Options of `genlock gather`.
@@ -69,11 +68,7 @@ pub(super) fn run(args: &GatherArgs) -> Result<Verdict> {
     }
     report_losses(&gathered.take);
     left(&gathered, folder, true);
-    Ok(match gathered.take.outcome {
-        Outcome::Whole => Verdict::Whole,
-        Outcome::Losses => Verdict::Losses,
-        Outcome::Failed => Verdict::Failed,
-    })
+    Ok(gathered.take.outcome.into())
 }
 
 /// A place as it is seen from everywhere.

@@ -34,6 +34,7 @@ pub use verify::problems;
 
 use crate::error::Error;
 use clap::{Parser, Subcommand};
+use genlock_formats::take::Outcome;
 use out::{lossy, plain, print, print_json, sync_words, tell};
 use std::process::ExitCode;
 
@@ -125,6 +126,17 @@ enum Verdict {
     Losses,
     /// Exit code 1.
     Failed,
+}
+
+/// How the command ends that made the take.
+impl From<Outcome> for Verdict {
+    fn from(outcome: Outcome) -> Self {
+        match outcome {
+            Outcome::Whole => Self::Whole,
+            Outcome::Losses => Self::Losses,
+            Outcome::Failed => Self::Failed,
+        }
+    }
 }
 
 /// Runs the command line of this process.

@@ -11,7 +11,7 @@ use crate::hosts::collect::{Pace, Place};
 use crate::hosts::gather::{Event, Gathered, Gathering};
 use crate::hosts::messages::{Answer, Ask, Order};
 use crate::hosts::name::{HostName, TakeId};
-use crate::hosts::pending::Pending;
+use crate::hosts::pending::{Pending, hosts_of};
 use crate::hosts::record::{Recording, first_trigger};
 use crate::hosts::rig::Hosts;
 use crate::rig::Finding;
@@ -56,24 +56,13 @@ fn wanted(plan: &Plan) -> &[Named] {
     }
 }
 
-/// The hosts on which devices of the plan are.
-fn names(plan: &Plan) -> Result<Vec<HostName>> {
-    let used = |name: &str| wanted(plan).iter().any(|n| n.host.as_deref() == Some(name));
-    let hosts = plan.hosts.iter().filter(|host| used(&host.name));
-    let name = |host: &crate::config::Host| {
-        HostName::try_from(host.name.clone())
-            .map_err(|why| Error::Usage(format!("{}: {why}", host.at)))
-    };
-    hosts.map(name).collect()
-}
-
 /// `genlock record`.
 pub fn record(asked: &Asked, plan: &Plan, leave: bool, quiet: bool) -> Result<Verdict> {
     let Output::Folder(output) = &plan.output else {
         return Err(Error::Usage("a take of several hosts is a folder: name one".to_owned()));
     };
     let pending = pending(asked, plan, output)?;
-    let names = names(plan)?;
+    let names = hosts_of(&plan.hosts, &plan.wanted)?;
     let hosts = Hosts::open(&plan.hosts, plan.certs.as_deref())?;
     let stop = stop_on_signals()?;
     let mut progress = Progress::new(quiet, output);
@@ -148,7 +137,7 @@ pub fn left(gathered: &Gathered, folder: &Path, fetched: bool) {
 /// `genlock check`.
 pub fn check(asked: &Asked, plan: &Plan) -> Result<Vec<Finding>> {
     let order = pending(asked, plan, Path::new("check"))?.order(true);
-    let names = names(plan)?;
+    let names = hosts_of(&plan.hosts, &plan.wanted)?;
     let hosts = Hosts::open(&plan.hosts, plan.certs.as_deref())?;
     if let Err(error) = hosts.find(&names) {
         return Ok(vec![Finding::of_error("rig", &error)]);
@@ -179,7 +168,7 @@ pub fn check(asked: &Asked, plan: &Plan) -> Result<Vec<Finding>> {
 
 /// `genlock list`.
 pub fn list(path: &Path, rig: &Rig) -> Result<(Vec<Listed>, Verdict)> {
-    let names = crate::hosts::pending::hosts_of(rig)?;
+    let names = hosts_of(&rig.hosts, &rig.wanted)?;
     let hosts = Hosts::open(&rig.hosts, rig.certs.as_deref())?;
     hosts.find(&names)?;
     let order = Order {

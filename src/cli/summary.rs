@@ -65,9 +65,7 @@ pub(super) fn conclude(
     printed?;
     Ok(match take.outcome {
         Outcome::Whole if late.is_some() => Verdict::Losses,
-        Outcome::Whole => Verdict::Whole,
-        Outcome::Losses => Verdict::Losses,
-        Outcome::Failed => Verdict::Failed,
+        outcome => outcome.into(),
     })
 }
 

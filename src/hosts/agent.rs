@@ -98,7 +98,6 @@ impl Agent {
             Ask::Stop(take, end) => self.stop(&take, end, &from),
             Ask::Status => Ok(self.status(&from)),
             Ask::Clock => Ok(clock()),
-            Ask::Parts => Ok(Answer::Parts(self.shelf.parts()?)),
             Ask::Manifest(take) => self.manifest(&take),
             Ask::Read(take, place, offset) => {
                 self.refuse_at_work(&take)?;
@@ -288,7 +287,6 @@ impl Agent {
         let last = self.last.as_ref();
         Answer::Status(Box::new(AgentStatus {
             state: self.state(),
-            genlock: env!("CARGO_PKG_VERSION").to_owned(),
             take: match &self.part {
                 Some(part) => Some(part.take.clone()),
                 None => last.map(|(take, ..)| take.clone()),

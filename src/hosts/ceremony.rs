@@ -5,13 +5,14 @@
 use super::messages::{Answer, Ask, Facts, Order, PartStatus, State};
 use super::name::HostName;
 use super::poll::{Heard, Polls};
-use super::rig::{Hosts, SOON, Trouble};
+use super::rig::{Answered, Hosts, SOON};
 use crate::config::Named;
 use crate::error::{Error, Result};
 use crate::record::{self, Status};
+use crate::rig::Finding;
 use crate::rig::check::DeviceFacts;
-use crate::rig::{Finding, Severity};
 use genlock_formats::k4a::Role;
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -224,9 +225,7 @@ impl Ceremony<'_> {
 }
 
 /// That all hosts have done what they were told.
-fn all_done(
-    answers: std::collections::BTreeMap<HostName, std::result::Result<(Answer, Vec<u8>), Trouble>>,
-) -> Result<()> {
+fn all_done(answers: BTreeMap<HostName, Answered>) -> Result<()> {
     let mut first = Ok(());
     for (host, answer) in answers {
         let done = match answer {
@@ -261,12 +260,6 @@ pub fn of_rig(devices: &[Named], facts: Vec<Facts>) -> Vec<Finding> {
     };
     let facts: Vec<_> = devices.iter().map(of).collect();
     record::of_rig(&facts)
-}
-
-/// Whether something stands against a take.
-#[must_use]
-pub fn forbid(findings: &[Finding]) -> bool {
-    findings.iter().any(|finding| finding.severity == Severity::Error)
 }
 
 /// How a take goes on all hosts.

@@ -9,7 +9,7 @@ use super::rig::{Hosts, SOON, Trouble};
 use crate::config::{Rig, Wanted};
 use crate::error::{Error, Result};
 use crate::map::read_text;
-use crate::record::{TAKE, TRIGGERS};
+use crate::record::{TAKE, TRIGGERS, replace_text};
 use genlock_formats::take::{File, Take};
 use genlock_formats::triggers::Triggers;
 use std::fs;
@@ -104,7 +104,7 @@ impl Gathering<'_> {
     /// it was stopped, or no host has recorded anything.
     pub fn run(&self, pending: &mut Pending, tell: &mut dyn FnMut(Event<'_>)) -> Result<Gathered> {
         let rig = pending.resolve()?;
-        let names = hosts_of(&rig)?;
+        let names = hosts_of(&rig.hosts, &rig.wanted)?;
         // Several that are silent are waited for at once.
         let wanted = names.iter().filter(|host| !pending.gathered.contains_key(*host));
         let looked = |host: &HostName| self.hosts.insist(host, &Ask::Status, PATIENCE).err();
@@ -142,7 +142,7 @@ impl Gathering<'_> {
         let (mut take, triggers) =
             merged.map_err(|why| Error::File(format!("{}: {why}", self.folder.display())))?;
         take.started.clone_from(&pending.started);
-        self.write(&take, &triggers)?;
+        self.write(pending, &take, &triggers)?;
         let kept = self.release(pending);
         if left.is_empty() && self.place.is_some() {
             // What is left of it is of no use to anybody.
@@ -185,10 +185,11 @@ impl Gathering<'_> {
     }
 
     /// Writes down what the take is: beside its recordings, and in the folder that it was to go to.
-    fn write(&self, take: &Take, triggers: &Triggers) -> Result<()> {
+    fn write(&self, pending: &Pending, take: &Take, triggers: &Triggers) -> Result<()> {
         let (triggers, take) = (triggers.to_csv(), take.to_toml());
         let folder = Place::parse(&self.folder.to_string_lossy(), self.folder)?;
-        for place in self.place.into_iter().chain([&folder]) {
+        let elsewhere = self.place.filter(|_| pending.place.is_some());
+        for place in elsewhere.into_iter().chain([&folder]) {
             place.replace_text(TRIGGERS, &triggers)?;
             place.replace_text(TAKE, &take)?;
         }
@@ -231,12 +232,8 @@ impl Gathering<'_> {
         for name in [TRIGGERS, TAKE] {
             let text = remote.text(name)?;
             let path = self.text_path(host, name);
-            let put = fs::create_dir_all(self.folder.join(PARTS)).and_then(|()| {
-                let fresh = path.with_extension("part");
-                fs::write(&fresh, text)?;
-                fs::File::open(&fresh)?.sync_all()?;
-                fs::rename(&fresh, &path)
-            });
+            let put = fs::create_dir_all(self.folder.join(PARTS))
+                .and_then(|()| replace_text(&path, &text));
             put.map_err(|cause| Error::disk("cannot write", &path, &cause))?;
         }
         Ok(remote)

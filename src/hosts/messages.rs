@@ -55,8 +55,6 @@ pub enum Ask {
     Status,
     /// What time it is there.
     Clock,
-    /// Which takes it has a part of.
-    Parts,
     /// The files of its part of a take, repaired if its recorder was cut off.
     Manifest(TakeId),
     /// Bytes of the file at this place in the manifest, from an offset on.
@@ -104,8 +102,6 @@ pub enum Answer {
     Status(Box<AgentStatus>),
     /// What time it is, in nanoseconds of UTC since 1970, and what keeps the clock.
     Clock(i64, Option<Discipline>),
-    /// The takes that it has a part of.
-    Parts(Vec<TakeId>),
     /// The files of a part.
     Manifest(Vec<File>),
     /// Bytes of a file, behind the answer; none at its end.
@@ -195,8 +191,6 @@ pub enum State {
 pub struct AgentStatus {
     /// What the agent does.
     pub state: State,
-    /// Version of genlock.
-    pub genlock: String,
     /// The take at work, or the last.
     pub take: Option<TakeId>,
     /// Why the last take failed.

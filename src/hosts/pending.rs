@@ -3,15 +3,14 @@
 
 use super::messages::Order;
 use super::name::{HostName, TakeId};
-use crate::config::{Asked, Pick, Rig, Wanted};
+use crate::config::{Asked, Host, Pick, Rig, Wanted};
 use crate::error::{Error, Result};
 use crate::map::read_text;
-use crate::record::{GATHER, keep_name};
+use crate::record::{GATHER, keep_name, replace_text};
 use genlock_formats::take::{File as TakeFile, HostClock};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::Write;
 use std::path::{Path, PathBuf};
 
 /// Bytes of it at most.
@@ -144,15 +143,10 @@ impl Pending {
     /// # Errors
     /// `Disk` when it cannot be written.
     pub fn write(&self, folder: &Path) -> Result<()> {
-        let (path, fresh) = (folder.join(GATHER), folder.join("gather.toml.part"));
+        let path = folder.join(GATHER);
         let text = toml::to_string(self).unwrap_or_default();
-        let put = || {
-            let mut file = fs::File::create(&fresh)?;
-            file.write_all(text.as_bytes())?;
-            file.sync_all()?;
-            fs::rename(&fresh, &path)
-        };
-        put().map_err(|cause| Error::disk("cannot write", &path, &cause))?;
+        replace_text(&path, text.as_bytes())
+            .map_err(|cause| Error::disk("cannot write", &path, &cause))?;
         keep_name(&path)
     }
 
@@ -170,10 +164,10 @@ impl Pending {
 ///
 /// # Errors
 /// `Usage` when the name of one is none.
-pub fn hosts_of(rig: &Rig) -> Result<Vec<HostName>> {
-    let Wanted::Each(devices) = &rig.wanted else { return Ok(Vec::new()) };
+pub fn hosts_of(hosts: &[Host], wanted: &Wanted) -> Result<Vec<HostName>> {
+    let Wanted::Each(devices) = wanted else { return Ok(Vec::new()) };
     let is_used = |name: &str| devices.iter().any(|named| named.host.as_deref() == Some(name));
-    let used = rig.hosts.iter().filter(|host| is_used(&host.name));
+    let used = hosts.iter().filter(|host| is_used(&host.name));
     used.map(|host| {
         let name = HostName::try_from(host.name.clone());
         name.map_err(|why| Error::Usage(format!("{}: {why}", host.at)))

@@ -52,16 +52,11 @@ impl Heard {
     }
 }
 
-/// What hosts are told beside being asked.
-#[derive(Default)]
-struct Told {
-    stop: Option<Option<u64>>,
-}
-
 struct Shared {
     heard: Mutex<BTreeMap<HostName, Heard>>,
     news: Mutex<Vec<String>>,
-    told: Mutex<Told>,
+    /// What hosts are told beside being asked: to stop, before which trigger.
+    stop: Mutex<Option<Option<u64>>>,
     quit: AtomicBool,
     order: Vec<HostName>,
 }
@@ -97,7 +92,7 @@ impl Polls {
         let shared = Arc::new(Shared {
             heard: Mutex::new(heard.collect()),
             news: Mutex::default(),
-            told: Mutex::default(),
+            stop: Mutex::default(),
             quit: AtomicBool::new(false),
             order: names.to_vec(),
         });
@@ -132,7 +127,7 @@ impl Polls {
 
     /// Every host is to end before this trigger, or soon.
     pub fn stop_with(&self, end: Option<u64>) {
-        lock(&self.0.told).stop = Some(end);
+        *lock(&self.0.stop) = Some(end);
     }
 
     /// Asks no more.
@@ -145,7 +140,7 @@ impl Shared {
     fn ask(&self, hosts: &Hosts, name: &HostName, take: &TakeId) {
         let mut stopped = false;
         while !self.quit.load(Ordering::Acquire) {
-            let stop = lock(&self.told).stop.filter(|_| !stopped);
+            let stop = lock(&self.stop).filter(|_| !stopped);
             if let Some(end) = stop {
                 stopped = hosts.ask(name, Ask::Stop(take.clone(), end), PATIENCE).is_ok();
             }

@@ -3,17 +3,14 @@
 
 use super::messages::to_bytes;
 use super::part::Work;
+use crate::batch::{OURSELVES, pass_on, words};
 use crate::error::{Error, Result};
 use serde::de::DeserializeOwned;
-use std::io::{self, BufRead, BufReader, Read, Write};
-use std::os::unix::process::{CommandExt, ExitStatusExt};
-use std::process::{Child, ChildStderr, Command, ExitStatus, Stdio};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::thread::{self, Builder};
+use std::io::{self, Read, Write};
+use std::os::unix::process::CommandExt;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
-
-/// This program, whatever has become of its file since it was started.
-const OURSELVES: &str = "/proc/self/exe";
 
 /// How often is looked whether a process has ended.
 const LOOK_EVERY: Duration = Duration::from_millis(10);
@@ -25,7 +22,9 @@ const TOLD_BYTES_MAX: u64 = 1 << 20;
 pub struct Recorder {
     child: Child,
     ended: Option<ExitStatus>,
-    error: Arc<Mutex<Option<String>>>,
+    /// Passes on what it tells, and ends with the first error of it.
+    heard: Option<JoinHandle<Option<String>>>,
+    error: Option<String>,
 }
 
 fn failed(cause: io::Error) -> Error {
@@ -49,13 +48,8 @@ impl Recorder {
     /// `Device` when the system starts no process.
     pub fn start(work: &Work) -> Result<Self> {
         let mut child = spawn(work, Stdio::null()).map_err(failed)?;
-        let error = Arc::new(Mutex::new(None));
-        if let Some(stderr) = child.stderr.take() {
-            let error = Arc::clone(&error);
-            let listen = move || listen(stderr, &error);
-            Builder::new().name("stderr".to_owned()).spawn(listen).map_err(failed)?;
-        }
-        Ok(Self { child, ended: None, error })
+        let heard = child.stderr.take().map(|stderr| thread::spawn(move || pass_on(stderr)));
+        Ok(Self { child, ended: None, heard, error: None })
     }
 
     /// Whether it has ended.
@@ -63,37 +57,23 @@ impl Recorder {
         if self.ended.is_none() {
             self.ended = self.child.try_wait().ok().flatten();
         }
-        self.ended.is_some()
+        let is_gone = self.ended.is_some();
+        if let Some(heard) = self.heard.take_if(|_| is_gone) {
+            self.error = heard.join().ok().flatten();
+        }
+        is_gone
     }
 
-    /// The first error that it told.
+    /// The first error that it told, once it has ended.
     #[must_use]
     pub fn error(&self) -> Option<String> {
-        self.error.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.error.clone()
     }
 
     /// How it ended, in words.
     #[must_use]
     pub fn how_it_ended(&self) -> Option<String> {
-        let status = self.ended?;
-        Some(match (status.code(), status.signal()) {
-            (Some(code), _) => format!("exit code {code}"),
-            (None, signal) => format!("signal {}", signal.unwrap_or(0)),
-        })
-    }
-}
-
-/// Passes on what a process tells, and keeps the first error of it.
-fn listen(stderr: ChildStderr, error: &Mutex<Option<String>>) {
-    let (mut told, mut line) = (BufReader::new(stderr), Vec::new());
-    while matches!(told.read_until(b'\n', &mut line), Ok(1..)) {
-        let _ = io::stderr().write_all(&line);
-        let text = String::from_utf8_lossy(&line);
-        if let Some(said) = text.strip_prefix("error: ") {
-            let mut error = error.lock().unwrap_or_else(PoisonError::into_inner);
-            error.get_or_insert_with(|| said.trim_end().to_owned());
-        }
-        line.clear();
+        self.ended.map(words)
     }
 }
 

@@ -84,11 +84,6 @@ impl Hosts {
         Ok(Self { from: who(), all })
     }
 
-    /// The names of the hosts, in the order of the rig file.
-    pub fn names(&self) -> impl Iterator<Item = &HostName> {
-        self.all.iter().map(|host| &host.name)
-    }
-
     fn host(&self, name: &HostName) -> Option<&Host> {
         self.all.iter().find(|host| host.name == *name)
     }

@@ -3,8 +3,7 @@
 use super::messages::DATA_BYTES_MAX;
 use super::name::TakeId;
 use crate::error::{Error, Result};
-use crate::map::read_text;
-use crate::record::{TAKE, is_recording, is_taken, read_take};
+use crate::record::{TAKE, is_recording, is_taken, read_take_text};
 use crate::repair;
 use genlock_formats::take::File;
 use rustix::fs::{CWD, RenameFlags, renameat_with};
@@ -18,9 +17,6 @@ use std::thread::Builder;
 
 /// Where parts go that are safe elsewhere. No take has this name.
 const RELEASED: &str = ".released";
-
-/// Bytes of a `take.toml` at most.
-const TAKE_BYTES_MAX: u64 = 16 << 20;
 
 /// What becomes of parts that are safe elsewhere.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -77,7 +73,7 @@ impl Shelf {
     ///
     /// # Errors
     /// `Disk` when the folder cannot be read.
-    pub fn parts(&self) -> Result<Vec<TakeId>> {
+    fn parts(&self) -> Result<Vec<TakeId>> {
         let entries = fs::read_dir(&self.store);
         let entries = entries.map_err(|cause| Error::disk("cannot read", &self.store, &cause))?;
         let folders = entries.flatten().filter(|entry| entry.path().is_dir());
@@ -107,10 +103,10 @@ impl Shelf {
                 }
             };
         }
-        let mut files = read_take(&folder)?.files;
+        let (listed, text) = read_take_text(&folder)?;
+        let mut files = listed.files;
         let is_plain = |file: &File| !file.name.contains('/') && !file.name.starts_with('.');
         files.retain(is_plain);
-        let text = read_text(&folder.join(TAKE), TAKE_BYTES_MAX)?;
         files.push(File::of(TAKE, text.as_bytes()));
         self.manifest = Some((take.clone(), files.clone()));
         Ok(Found::Files(files))

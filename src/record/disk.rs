@@ -249,6 +249,25 @@ pub fn give_name(part: &Path, path: &Path) -> Result<()> {
     keep_name(path)
 }
 
+/// Writes a file anew: whole, or as it was, and durable but for its name (see [`keep_name`]).
+///
+/// # Errors
+/// The system's; nothing is left of what could not be written.
+pub fn replace_text(path: &Path, text: &[u8]) -> std::io::Result<()> {
+    let fresh = part_path(path);
+    let put = || {
+        // One that is there was left by a crash, in mid-writing.
+        let mut file = File::create(&fresh)?;
+        file.write_all(text)?;
+        file.sync_all()?;
+        std::fs::rename(&fresh, path)
+    };
+    put().inspect_err(|_| {
+        // Half of it is of no use, and its bytes are needed.
+        let _ = std::fs::remove_file(&fresh);
+    })
+}
+
 /// Makes the name of `path` durable: that it is in its folder.
 ///
 /// # Errors

@@ -28,7 +28,7 @@ mod window;
 
 pub use cameras::Cameras;
 pub use counters::{Counters, Presence};
-pub use disk::{Disk, PartFile, give_name, is_taken, keep_name, part_path};
+pub use disk::{Disk, PartFile, give_name, is_taken, keep_name, part_path, replace_text};
 pub use encode::{Encoder, swap_bytes};
 pub use evidence::UNNOTED;
 pub use file::{About, RecordingFile};
@@ -38,7 +38,7 @@ pub use members::members;
 pub use monitor::{Evidence, Monitor, Note, Watched};
 pub use output::{
     GATHER, Place, TAKE, TRIGGERS, elsewhere, file_name, file_stem, is_recording, read_take,
-    read_triggers,
+    read_take_text, read_triggers,
 };
 pub use preflight::{check, check_with_facts, facts, of_rig, preflight};
 pub use recorder::{Feed, Lanes, Outage, Part, Recorder, Report};

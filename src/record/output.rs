@@ -29,9 +29,18 @@ const TAKE_BYTES_MAX: u64 = 16 << 20;
 /// # Errors
 /// `File` when its `take.toml` cannot be read, or is none.
 pub fn read_take(folder: &Path) -> Result<TakeFile> {
+    read_take_text(folder).map(|(take, _)| take)
+}
+
+/// The same, with its text.
+///
+/// # Errors
+/// As [`read_take`].
+pub fn read_take_text(folder: &Path) -> Result<(TakeFile, String)> {
     let path = folder.join(TAKE);
     let text = read_text(&path, TAKE_BYTES_MAX)?;
-    TakeFile::from_toml(&text).map_err(|cause| Error::file(&path, &cause))
+    let take = TakeFile::from_toml(&text).map_err(|cause| Error::file(&path, &cause))?;
+    Ok((take, text))
 }
 
 /// Where the recordings are that a take of several hosts lacks in `folder`, in words; none where it

@@ -22,6 +22,17 @@ pub struct Reviewed<'a> {
     pub arrived_us: &'a [u64],
 }
 
+impl Standing {
+    /// Writes down how a device stood, with the alarms of its take.
+    pub fn note(self, device: &mut Device, alarms: Vec<Alarm>) {
+        device.alarms = alarms;
+        device.verdict = Some(self.verdict);
+        device.reasons = self.reasons;
+        device.clock = self.clock;
+        device.phase = self.phase;
+    }
+}
+
 /// Judges a device beside the `master` of its take, if that has a file. Gives the alarms too: those
 /// that `take.toml` lists, and those that the times show beside them.
 #[must_use]

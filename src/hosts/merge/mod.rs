@@ -156,11 +156,7 @@ fn judge(devices: &mut [Device], table: &Triggers) {
     let judged: Vec<_> = judged.collect();
     for (device, judged) in devices.iter_mut().zip(judged) {
         let Some((standing, alarms)) = judged else { continue };
-        device.alarms = alarms;
-        device.verdict = Some(standing.verdict);
-        device.reasons = standing.reasons;
-        device.clock = standing.clock;
-        device.phase = standing.phase;
+        standing.note(device, alarms);
     }
 }
 
